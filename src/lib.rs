@@ -1,0 +1,31 @@
+//! Gatehouse keeps long-lived connections to access-control and IoT devices.
+//!
+//! Data goes right, commands go left, imports point left only:
+//!
+//! ```text
+//! wire bytes -> link -> codec -> session -> registry -> store | grpc
+//!            <- commands: dial, close, send, set filter <-
+//! ```
+//!
+//! [`time`], [`device`], [`cause`], [`identity`] and [`config`] lie under everything. The core is
+//! pure: [`codec`], [`link::noise`], [`session::machine`] and [`registry::machine`] take events
+//! and the time and return outputs; the actors beside them carry the outputs out and decide
+//! nothing. [`gateway`] is the only file that sees every room. `ARCHITECTURE.md` is the map.
+
+pub mod cause;
+pub mod cli;
+pub mod clock;
+pub mod codec;
+pub mod config;
+pub mod device;
+pub mod event;
+pub mod gateway;
+pub mod grpc;
+pub mod handle;
+pub mod identity;
+pub mod link;
+pub mod registry;
+pub mod session;
+pub mod sim;
+pub mod store;
+pub mod time;

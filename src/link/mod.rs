@@ -1,0 +1,7 @@
+//! Byte paths to devices: what secures them, and how they are opened.
+
+pub mod certs;
+pub mod dial;
+pub mod keyring;
+pub mod listen;
+pub mod noise;

@@ -1,0 +1,155 @@
+//! The registry: the one supervisor, which owns every managed device.
+//!
+//! [`machine`] decides, `actor` carries out. What goes in and comes out of the machine is here.
+
+pub mod accept_filter;
+pub mod actor;
+pub mod admission;
+pub mod backoff;
+pub mod entry;
+pub mod hub;
+pub mod machine;
+pub mod pending;
+pub mod snapshot;
+
+use std::net::{SocketAddr, SocketAddrV4};
+
+use crate::cause::Cause;
+use crate::device::{DeviceId, Generation};
+use crate::identity::{Claim, Identity, KeyId};
+use crate::registry::accept_filter::AcceptFilter;
+
+/// Names a command until its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names a change on its way to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub u64);
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Dial once; the reply comes when the session is up or the try has failed.
+    Connect {
+        address: SocketAddrV4,
+        use_ssl: bool,
+    },
+    /// Keep these connected for ever. Replaces what is known of an ID already listed.
+    AddAsync(Vec<AutoDevice>),
+    /// Forget these; IDs that are not listed are passed over.
+    DeleteAsync(Vec<DeviceId>),
+    /// End these sessions; IDs without one are passed over.
+    Disconnect(Vec<DeviceId>),
+    DisconnectAll,
+    SetAcceptFilter(AcceptFilter),
+    /// Dial these auto devices now instead of after their backoff.
+    RetryNow(Vec<DeviceId>),
+}
+
+/// A device to be kept connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoDevice {
+    pub id: DeviceId,
+    pub address: SocketAddrV4,
+    pub use_ssl: bool,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Connected(DeviceId),
+}
+
+/// Why a command was not carried out; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// `Connect` did not reach a session.
+    #[error("{0}")]
+    CannotConnect(Cause),
+    /// The managed list is full, or too many commands are waiting.
+    #[error("{0}")]
+    LimitReached(String),
+    /// The store refused the change; it may be tried again.
+    #[error("the change could not be stored: {0}")]
+    NotStored(String),
+    /// The listed device is unknown.
+    #[error("device {0} is not in the managed list")]
+    UnknownDevice(DeviceId),
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+/// How one dial is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialOrder {
+    pub generation: Generation,
+    pub address: SocketAddr,
+    pub link: DialLink,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialLink {
+    Plain,
+    Aes(KeyId),
+}
+
+/// What a session tells the registry. The shell adds nothing to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// A Connect came; the session is silent until the verdict.
+    Claimed(Claim),
+    /// The device described itself: the number of its `device.Type`.
+    Described { device_type: u32 },
+    /// Nothing more will come from this generation, and nothing more is sent but what was said
+    /// in closing.
+    Ended(Cause),
+}
+
+/// What the registry tells a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionCommand {
+    /// Answer the Connect with Ok.
+    Admit(DeviceId),
+    /// Answer the Connect with Error, then close.
+    Refuse(Cause),
+    /// Say Disconnect, then close.
+    Close(Cause),
+}
+
+/// What the machine asks of the shell, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Dial(DialOrder),
+    Session(Generation, SessionCommand),
+    Persist(CommitId, StoreChange),
+    Event(crate::event::StatusEvent),
+    Reply(RequestId, Result<Reply, CommandError>),
+}
+
+/// A change of the stored state, applied whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChange {
+    PutDevices(Vec<AutoDevice>),
+    DeleteDevices(Vec<DeviceId>),
+    PutAcceptFilter(AcceptFilter),
+    /// A device was admitted for the first time.
+    PutIdentity(DeviceId, Identity),
+    /// Event numbers below this may be given out.
+    ReserveEvents(u64),
+}
+
+/// What the store held when the gateway started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    pub devices: Vec<AutoDevice>,
+    pub accept_filter: AcceptFilter,
+    pub identities: Vec<(DeviceId, Identity)>,
+    /// Devices whose newest stored event says that they are listed, with that status.
+    pub last_statuses: Vec<(DeviceId, crate::device::Status)>,
+    /// The first event number that was never given out; the block up to `events_reserved` is
+    /// already on disk.
+    pub event_next: u64,
+    pub events_reserved: u64,
+}

@@ -1,0 +1,68 @@
+//! What readers see: published by the registry after each batch of changes, read without asking it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::cause::Cause;
+use crate::device::{ConnectionMode, DeviceId, LinkKind, Origin, Status};
+use crate::identity::{Identity, Proof};
+use crate::registry::accept_filter::AcceptFilter;
+
+/// The whole state of the registry at one instant. Cheap to clone: the maps share their parts.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub devices: OrdMap<DeviceId, Arc<DeviceView>>,
+    pub pending: OrdMap<DeviceId, Arc<PendingView>>,
+    pub accept_filter: Arc<AcceptFilter>,
+    /// The number of the newest event that this snapshot contains; 0 before the first.
+    pub event_number: u64,
+}
+
+/// One device of the managed list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceView {
+    pub id: DeviceId,
+    /// `None` until it was first admitted.
+    pub identity: Option<Identity>,
+    pub origin: Origin,
+    pub mode: ConnectionMode,
+    /// Where it is dialled, or where it dialled from.
+    pub address: SocketAddr,
+    pub use_ssl: bool,
+    pub status: Status,
+    /// Milliseconds since the Unix epoch of the last change of `status`.
+    pub since_unix_ms: u64,
+    /// The number of its `device.Type`, once it has told; 0 is `UNDEFINED`.
+    pub device_type: u32,
+    /// Link and proof of the session that is up.
+    pub session: Option<SessionView>,
+    /// Failed tries since it was last connected.
+    pub attempt: u32,
+    /// When the next try is due, in milliseconds since the Unix epoch.
+    pub next_try_unix_ms: Option<u64>,
+    /// Why the last try failed or the last session ended.
+    pub cause: Option<Cause>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    pub link: LinkKind,
+    pub proof: Proof,
+    pub peer: SocketAddr,
+}
+
+/// One proven device that was refused by the accept filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingView {
+    pub id: DeviceId,
+    pub identity: Identity,
+    pub address: IpAddr,
+    pub link: LinkKind,
+    pub device_type: u32,
+    /// Milliseconds since the Unix epoch.
+    pub first_try_unix_ms: u64,
+    pub last_try_unix_ms: u64,
+    pub tries: u32,
+}
