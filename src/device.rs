@@ -171,7 +171,20 @@ impl fmt::Display for Status {
 /// Which attempt at a session a message belongs to: each dial and each accepted connection gets
 /// the next number, and what an older one still says is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u64);
+pub struct Generation(u64);
+
+impl Generation {
+    /// The `n`-th dial of the gateway. Dials and accepted connections are counted apart, by the
+    /// registry and by the listeners, and never get the same number.
+    pub const fn dialled(n: u64) -> Self {
+        Self(n * 2)
+    }
+
+    /// The `n`-th accepted connection.
+    pub const fn accepted(n: u64) -> Self {
+        Self(n * 2 + 1)
+    }
+}
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,3 +12,13 @@ pub struct AcceptFilter {
     /// Entry `i` belongs to `ip_addrs[i]`; missing or empty means that one host.
     pub subnet_masks: Vec<String>,
 }
+impl AcceptFilter {
+    pub fn accepts(
+        &self,
+        id: crate::device::DeviceId,
+        _address: std::net::IpAddr,
+        _by_address: bool,
+    ) -> bool {
+        self.allow_all || self.device_ids.contains(&id.get())
+    }
+}

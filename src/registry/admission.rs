@@ -1,1 +1,222 @@
+//! How many at once and how many a second, over the whole fleet.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// Gives one token each `interval`, and up to `burst` at once after a pause.
+///
+/// It is the generic cell rate algorithm: the whole state is the instant at which the next token
+/// would be due if all went evenly.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBucket {
+    even: Instant,
+    interval: Duration,
+    burst: u32,
+}
+
+impl TokenBucket {
+    /// A full bucket; a `burst` of 0 counts as 1.
+    pub const fn new(burst: u32, interval: Duration) -> Self {
+        Self {
+            even: Instant::ZERO,
+            interval,
+            burst,
+        }
+    }
+
+    /// Takes one token if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        if self.next_at(now) > now {
+            return false;
+        }
+        self.even = self.even.max(now) + self.interval;
+        true
+    }
+
+    /// When the next token is there; `now` if there is one already.
+    pub fn next_at(&self, now: Instant) -> Instant {
+        let ahead = self.interval.saturating_mul(self.burst.saturating_sub(1));
+        let ahead = u64::try_from(ahead.as_micros()).unwrap_or(u64::MAX);
+        Instant::from_micros(self.even.as_micros().saturating_sub(ahead)).max(now)
+    }
+}
+
+/// Bounds the dials in flight and the dials a second.
+#[derive(Clone, Debug)]
+pub struct DialAdmission {
+    in_flight: usize,
+    in_flight_max: usize,
+    rate: TokenBucket,
+}
+
+impl DialAdmission {
+    /// `rate_max` is dials a second; a tenth of it may go at once.
+    pub fn new(in_flight_max: usize, rate_max: u32) -> Self {
+        let rate = rate_max.max(1);
+        Self {
+            in_flight: 0,
+            in_flight_max: in_flight_max.max(1),
+            rate: TokenBucket::new((rate / 10).max(1), Duration::from_secs(1) / rate),
+        }
+    }
+
+    /// Whether a dial may start now; if so it counts as in flight until [`Self::release`].
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let admitted = self.in_flight < self.in_flight_max && self.rate.take(now);
+        if admitted {
+            self.in_flight += 1;
+        }
+        admitted
+    }
+
+    pub fn release(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// When a waiting dial may start as far as the rate goes; `None` while the number in flight
+    /// is what holds it, which only [`Self::release`] changes.
+    pub fn next_at(&self, now: Instant) -> Option<Instant> {
+        (self.in_flight < self.in_flight_max).then(|| self.rate.next_at(now))
+    }
+}
+
+/// Bounds the accepted connections that are not sessions yet, in total and per source address.
+#[derive(Debug)]
+pub struct WaitingRoom {
+    total_max: usize,
+    per_source_max: usize,
+    total: usize,
+    sources: HashMap<IpAddr, usize>,
+}
+
+/// Which bound an accepted connection would have broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    Total,
+    Source,
+}
+
+impl WaitingRoom {
+    pub fn new(total_max: usize, per_source_max: usize) -> Self {
+        Self {
+            total_max,
+            per_source_max,
+            total: 0,
+            sources: HashMap::new(),
+        }
+    }
+
+    /// Counts a connection in.
+    ///
+    /// # Errors
+    /// [`Full`] when it must be turned away; nothing was counted.
+    pub fn enter(&mut self, source: IpAddr) -> Result<(), Full> {
+        if self.total >= self.total_max {
+            return Err(Full::Total);
+        }
+        let here = self.sources.entry(source).or_insert(0);
+        if *here >= self.per_source_max {
+            return Err(Full::Source);
+        }
+        *here += 1;
+        self.total += 1;
+        Ok(())
+    }
+
+    /// Counts one out that [`Self::enter`] let in.
+    pub fn leave(&mut self, source: IpAddr) {
+        if let Some(here) = self.sources.get_mut(&source) {
+            *here -= 1;
+            self.total -= 1;
+            if *here == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        if self.sources.is_empty() {
+            self.sources.shrink_to_fit();
+        }
+    }
+
+    pub const fn total(&self) -> usize {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_bucket_never_gives_more_than_burst_plus_rate(
+            burst in 1_u32..20, interval_ms in 1_u64..500,
+            waits in proptest::collection::vec(0_u64..1_000, 1..200)
+        ) {
+            let interval = Duration::from_millis(interval_ms);
+            let mut bucket = TokenBucket::new(burst, interval);
+            let start = Instant::from_micros(5_000_000);
+            let mut now = start;
+            let mut taken = 0_u64;
+            for wait in waits {
+                now = now + Duration::from_millis(wait);
+                let due = bucket.next_at(now);
+                let took = bucket.take(now);
+                prop_assert_eq!(took, due <= now);
+                taken += u64::from(took);
+                let most = u64::from(burst) + now.since(start).as_micros() as u64 / (interval_ms * 1_000);
+                prop_assert!(taken <= most, "{} taken, {} allowed", taken, most);
+            }
+        }
+
+        #[test]
+        fn an_idle_bucket_is_full_again(burst in 1_u32..20) {
+            let mut bucket = TokenBucket::new(burst, Duration::from_secs(1));
+            let mut now = Instant::from_micros(1_000_000);
+            for _ in 0..3 {
+                for _ in 0..burst {
+                    prop_assert!(bucket.take(now));
+                }
+                prop_assert!(!bucket.take(now));
+                now = now + Duration::from_secs(100);
+            }
+        }
+    }
+
+    #[test]
+    fn dials_in_flight_are_bounded() {
+        let now = Instant::from_micros(1_000_000);
+        let mut dials = DialAdmission::new(2, 1_000);
+        assert!(dials.admit(now) && dials.admit(now));
+        assert!(!dials.admit(now));
+        assert_eq!(dials.next_at(now), None);
+        dials.release();
+        assert_eq!(dials.next_at(now), Some(now));
+        assert!(dials.admit(now));
+    }
+
+    #[test]
+    fn the_waiting_room_counts_by_source() {
+        let (one, two): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut room = WaitingRoom::new(3, 2);
+        assert_eq!(room.enter(one), Ok(()));
+        assert_eq!(room.enter(one), Ok(()));
+        assert_eq!(room.enter(one), Err(Full::Source));
+        assert_eq!(room.enter(two), Ok(()));
+        assert_eq!(room.enter(two), Err(Full::Total));
+        room.leave(one);
+        assert_eq!(room.enter(two), Ok(()));
+        room.leave(one);
+        room.leave(two);
+        room.leave(two);
+        assert_eq!(room.total(), 0);
+        assert!(room.sources.is_empty());
+    }
+}

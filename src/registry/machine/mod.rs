@@ -1,0 +1,526 @@
+//! All devices at once: commands and what sessions report in, outputs out.
+//!
+//! Nothing here waits, reads a clock or draws a random number of its own: the time and the seed
+//! are arguments, and what is to be done leaves as [`Output`]s. Desired state (the managed list,
+//! the accept filter, who has which ID) changes only once the store has it: a command becomes an
+//! [`Output::Persist`], and is applied and answered when [`Machine::handle_committed`] says so.
+
+mod claim;
+mod command;
+mod dial;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use self::dial::{DialQueue, DirectDial};
+use self::tell::Numbers;
+use crate::cause::{Cause, CauseKind};
+use crate::device::{DeviceId, Generation, Origin, Status};
+use crate::identity::{Claim, SharedSecrets};
+use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::admission::TokenBucket;
+use crate::registry::backoff::Backoff;
+use crate::registry::entry::{Entry, Phase};
+use crate::registry::identities::Identities;
+use crate::registry::pending::PendingList;
+use crate::registry::snapshot::Snapshot;
+use crate::registry::{
+    Command, CommitId, Output, RequestId, SessionCommand, SessionEvent, StoreChange, Stored,
+};
+use crate::time::{Instant, Now};
+
+/// The rules the machine applies, all from the configuration.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub backoff: Backoff,
+    /// A session must last this long for the backoff to start from its minimum again.
+    pub stable_after: Duration,
+    pub dials_in_flight_max: usize,
+    /// Dials a second, over the whole fleet.
+    pub dial_rate_max: u32,
+    /// Takeovers of one device that may follow each other at once; after that one an interval.
+    pub takeover_burst: u32,
+    pub takeover_interval: Duration,
+    pub devices_max: usize,
+    pub pending_max: usize,
+    /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
+    pub filter_by_address: bool,
+    /// Dial every device without encryption.
+    pub dial_plain: bool,
+    /// Networks whose devices are dialled without encryption.
+    pub plain_to: Vec<IpNet>,
+}
+
+/// What has happened so far, in plain numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub dials: u64,
+    pub admitted: u64,
+    pub refused: u64,
+    pub takeovers: u64,
+    pub lost: u64,
+}
+
+/// See the module.
+pub struct Machine {
+    policy: Policy,
+    secrets: SharedSecrets,
+    rng: SmallRng,
+    entries: BTreeMap<DeviceId, Entry>,
+    attempts: BTreeMap<Generation, Attempt>,
+    identities: Identities,
+    filter: Arc<AcceptFilter>,
+    pending: PendingList,
+    dials: DialQueue,
+    /// The ends of all backoffs, soonest first.
+    timers: BTreeSet<(Instant, DeviceId)>,
+    commits: BTreeMap<CommitId, Commit>,
+    next_commit: u64,
+    next_generation: u64,
+    /// The `Connect`s that are under way.
+    directs: BTreeMap<RequestId, DirectDial>,
+    /// Connects that wait until their device's identity is stored.
+    storing: BTreeMap<DeviceId, Vec<Generation>>,
+    /// How many sessions must still end before a command is answered.
+    waits: BTreeMap<RequestId, usize>,
+    numbers: Numbers,
+    outputs: VecDeque<Output>,
+    /// What the snapshot does not show yet.
+    dirty: BTreeSet<DeviceId>,
+    dirty_pending: BTreeSet<DeviceId>,
+    snapshot: Snapshot,
+    draining: bool,
+    pub counters: Counters,
+}
+
+/// One try at a session, from its dial or its Connect to its end.
+#[derive(Debug)]
+struct Attempt {
+    kind: AttemptKind,
+    /// Its Connect, while it waits for the verdict.
+    claim: Option<Box<Claim>>,
+    /// The device whose session it is, once admitted.
+    device: Option<DeviceId>,
+    /// It was told to end; whatever else it still says is ignored.
+    closing: Option<Cause>,
+    /// The device whose older session must end before this one is judged again.
+    succeeds: Option<DeviceId>,
+    /// Commands that are answered when it has ended.
+    waiters: Vec<RequestId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptKind {
+    /// A dial for an auto device.
+    Auto(DeviceId),
+    /// A dial for a `Connect`.
+    Direct(RequestId),
+    /// The device dialled.
+    Inbound,
+}
+
+impl Attempt {
+    fn new(kind: AttemptKind) -> Self {
+        Self {
+            kind,
+            claim: None,
+            device: None,
+            closing: None,
+            succeeds: None,
+            waiters: Vec::new(),
+        }
+    }
+}
+
+/// What to do once the store has a change.
+#[derive(Debug)]
+enum Commit {
+    Command(RequestId, Command),
+    Identity(DeviceId),
+    ReserveEvents(u64),
+}
+
+impl Machine {
+    /// The machine as it is after a start: what was stored is listed again, and what the event
+    /// log says that is no longer so is told.
+    pub fn new(
+        policy: Policy,
+        secrets: SharedSecrets,
+        stored: Stored,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let mut machine = Self {
+            dials: DialQueue::new(policy.dials_in_flight_max, policy.dial_rate_max),
+            pending: PendingList::new(policy.pending_max),
+            policy,
+            secrets,
+            rng: SmallRng::seed_from_u64(seed),
+            entries: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            identities: Identities::new(stored.identities),
+            filter: Arc::new(stored.accept_filter),
+            timers: BTreeSet::new(),
+            commits: BTreeMap::new(),
+            next_commit: 0,
+            next_generation: 0,
+            directs: BTreeMap::new(),
+            storing: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            numbers: Numbers::new(stored.event_next, stored.events_reserved),
+            outputs: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            dirty_pending: BTreeSet::new(),
+            snapshot: Snapshot::default(),
+            draining: false,
+            counters: Counters::default(),
+        };
+        machine.snapshot.accept_filter = Arc::clone(&machine.filter);
+        machine.snapshot.event_number = stored.event_next.saturating_sub(1);
+        machine.restore(&stored.devices, &stored.last_statuses, now);
+        machine
+    }
+
+    /// Carries out a command; its reply comes as [`Output::Reply`].
+    pub fn handle_command(&mut self, request: RequestId, command: Command, now: Now) {
+        self.command(request, command, now);
+        self.start_dials(now);
+    }
+
+    /// The client that sent this `Connect` is gone.
+    pub fn handle_cancelled(&mut self, request: RequestId, now: Now) {
+        self.cancel(request);
+        self.start_dials(now);
+    }
+
+    /// A session reports. What generations say that are unknown or told to end is ignored.
+    pub fn handle_session(&mut self, generation: Generation, event: SessionEvent, now: Now) {
+        match event {
+            SessionEvent::Claimed(claim) => self.claimed(generation, claim, now),
+            SessionEvent::Described { device_type } => self.described(generation, device_type),
+            SessionEvent::Ended(cause) => self.ended(generation, cause, now),
+        }
+        self.start_dials(now);
+    }
+
+    /// The store has a change, or could not take it.
+    pub fn handle_committed(&mut self, commit: CommitId, result: Result<(), String>, now: Now) {
+        match self.commits.remove(&commit) {
+            Some(Commit::Command(request, command)) => {
+                self.command_committed(request, command, result, now);
+            }
+            Some(Commit::Identity(id)) => self.identity_committed(id, result, now),
+            Some(Commit::ReserveEvents(end)) => self.events_reserved(end, result, now),
+            None => {}
+        }
+        self.start_dials(now);
+    }
+
+    /// Ends every session and every dial for good; the machine is done when
+    /// [`Self::is_drained`].
+    pub fn handle_drain(&mut self, now: Now) {
+        self.draining = true;
+        self.abandon_queued_connects();
+        let generations: Vec<Generation> = self.attempts.keys().copied().collect();
+        for generation in generations {
+            self.close(generation, Cause::from(CauseKind::Drain));
+        }
+        self.start_dials(now);
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.attempts.is_empty() && self.commits.is_empty()
+    }
+
+    /// Harmless when called early or twice.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(&(due, id)) = self.timers.first()
+            && due <= now.instant
+        {
+            self.timers.pop_first();
+            self.queue_dial(id);
+        }
+        self.retry_reservation(now);
+        self.start_dials(now);
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next; to be asked after every change.
+    pub fn poll_timeout(&self, now: Now) -> Option<Instant> {
+        let backoff = self.timers.first().map(|(due, _)| *due);
+        let dial = self.dials.next_at(now.instant);
+        let reservation = self.numbers.retry_at();
+        backoff.into_iter().chain(dial).chain(reservation).min()
+    }
+
+    /// To be drained until `None` after every call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs.shrink_to(64);
+        }
+        output
+    }
+
+    /// The present state for readers; to be published before the replies of the same batch leave.
+    pub fn snapshot(&mut self) -> Snapshot {
+        for id in std::mem::take(&mut self.dirty) {
+            match self.entries.get(&id) {
+                Some(entry) => {
+                    let view = entry.view(id, self.identities.get(id));
+                    self.snapshot.devices.insert(id, view);
+                }
+                None => {
+                    self.snapshot.devices.remove(&id);
+                }
+            }
+        }
+        for id in std::mem::take(&mut self.dirty_pending) {
+            match self.pending.get(id) {
+                Some(view) => {
+                    self.snapshot.pending.insert(id, Arc::new(view.clone()));
+                }
+                None => {
+                    self.snapshot.pending.remove(&id);
+                }
+            }
+        }
+        self.snapshot.accept_filter = Arc::clone(&self.filter);
+        self.snapshot.clone()
+    }
+
+    fn restore(
+        &mut self,
+        devices: &[crate::registry::AutoDevice],
+        last_statuses: &[(DeviceId, Status)],
+        now: Now,
+    ) {
+        let told: BTreeMap<DeviceId, Status> = last_statuses.iter().copied().collect();
+        for device in devices {
+            let mut entry = self.new_entry(Origin::Auto, device.address.into(), now);
+            entry.use_ssl = device.use_ssl;
+            // A device that was down stays told as it was: an outage is told once, not once a start.
+            if let Some(status) = told.get(&device.id) {
+                entry.status = *status;
+            }
+            self.entries.insert(device.id, entry);
+            if !told.contains_key(&device.id) {
+                self.tell_added(device.id, now);
+            }
+        }
+        for (id, status) in told {
+            let restarted = Cause::from(CauseKind::GatewayRestarted);
+            match self.entries.contains_key(&id) {
+                true if status.is_connected() => {
+                    self.set_status(id, Status::Disconnected, Some(restarted), now);
+                }
+                true => {}
+                false => self.tell_gone(id, status, restarted, now),
+            }
+        }
+        for device in devices {
+            self.queue_dial(device.id);
+        }
+        self.start_dials(now);
+    }
+
+    fn new_entry(&self, origin: Origin, address: std::net::SocketAddr, now: Now) -> Entry {
+        let takeovers = TokenBucket::new(self.policy.takeover_burst, self.policy.takeover_interval);
+        Entry::new(origin, address, takeovers, now.unix_ms)
+    }
+
+    fn persist(&mut self, change: StoreChange, then: Commit) {
+        let commit = CommitId(self.next_commit);
+        self.next_commit += 1;
+        self.commits.insert(commit, then);
+        self.outputs.push_back(Output::Persist(commit, change));
+    }
+
+    /// Tells an attempt to end, once.
+    fn close(&mut self, generation: Generation, cause: Cause) {
+        let Some(attempt) = self.attempts.get_mut(&generation) else {
+            return;
+        };
+        if attempt.closing.is_some() {
+            return;
+        }
+        attempt.closing = Some(cause.clone());
+        attempt.claim = None;
+        if let Some(up) = attempt
+            .device
+            .and_then(|id| self.entries.get_mut(&id))
+            .and_then(Entry::up_mut)
+            .filter(|up| up.generation == generation)
+        {
+            up.closing = true;
+        }
+        let order = SessionCommand::Close(cause);
+        self.outputs.push_back(Output::Session(generation, order));
+    }
+
+    /// Turns an attempt away with an answer, once.
+    fn refuse(&mut self, generation: Generation, cause: Cause) {
+        let Some(attempt) = self.attempts.get_mut(&generation) else {
+            return;
+        };
+        attempt.closing = Some(cause.clone());
+        attempt.claim = None;
+        self.counters.refused += 1;
+        let order = SessionCommand::Refuse(cause);
+        self.outputs.push_back(Output::Session(generation, order));
+    }
+
+    fn described(&mut self, generation: Generation, device_type: u32) {
+        let device = self
+            .attempts
+            .get(&generation)
+            .and_then(|attempt| attempt.device);
+        if let Some(id) = device
+            && let Some(entry) = self.entries.get_mut(&id)
+            && entry.device_type != device_type
+        {
+            entry.device_type = device_type;
+            self.dirty.insert(id);
+        }
+    }
+
+    fn ended(&mut self, generation: Generation, cause: Cause, now: Now) {
+        let Some(attempt) = self.attempts.remove(&generation) else {
+            return;
+        };
+        self.dials.finish(generation);
+        if let Some(up) = attempt
+            .succeeds
+            .and_then(|id| self.entries.get_mut(&id))
+            .and_then(Entry::up_mut)
+            .filter(|up| up.newcomer == Some(generation))
+        {
+            up.newcomer = None;
+        }
+        match (attempt.device, attempt.kind) {
+            (Some(id), _) => self.session_ended(id, generation, &attempt, cause, now),
+            (None, AttemptKind::Auto(id)) => {
+                self.auto_dial_ended(id, generation, &attempt, cause, now);
+            }
+            (None, AttemptKind::Direct(request)) => {
+                self.direct_dial_ended(request, &attempt, cause);
+            }
+            (None, AttemptKind::Inbound) => {}
+        }
+        for request in attempt.waiters {
+            self.one_ended(request);
+        }
+    }
+
+    /// An authenticated session is over: the device is told as disconnected, and what comes next
+    /// for it begins.
+    fn session_ended(
+        &mut self,
+        id: DeviceId,
+        generation: Generation,
+        attempt: &Attempt,
+        cause: Cause,
+        now: Now,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Some(up) = entry.up().filter(|up| up.generation == generation).cloned() else {
+            return;
+        };
+        let cause = attempt.closing.clone().unwrap_or(cause);
+        self.counters.lost += 1;
+        entry.phase = Phase::Resting;
+        entry.keys_refused = 0;
+        if now.instant.since(up.since) >= self.policy.stable_after {
+            entry.backoff_step = 0;
+        }
+        let stays = (entry.origin == Origin::Auto || up.newcomer.is_some()) && !entry.deleted;
+        if !stays {
+            self.remove_entry(id, cause, now);
+        } else {
+            if cause.kind == CauseKind::Replaced {
+                self.queue_dial(id);
+            } else {
+                self.back_off(id, now);
+            }
+            self.set_status(id, Status::Disconnected, Some(cause), now);
+        }
+        if let Some(newcomer) = up.newcomer {
+            self.judge(newcomer, now);
+            self.drop_if_unwanted(id, now);
+        }
+    }
+
+    /// A listed device that is neither auto nor connected, nor about to be, leaves the list: the
+    /// newcomer it was kept for did not make it.
+    fn drop_if_unwanted(&mut self, id: DeviceId, now: Now) {
+        let unwanted = self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.origin != Origin::Auto && entry.up().is_none());
+        if unwanted {
+            self.remove_entry(id, Cause::from(CauseKind::Disconnected), now);
+        }
+    }
+
+    fn remove_entry(&mut self, id: DeviceId, cause: Cause, now: Now) {
+        self.unschedule(id);
+        if let Some(entry) = self.entries.remove(&id) {
+            self.dirty.insert(id);
+            self.tell_gone(id, entry.status, cause, now);
+        }
+    }
+
+    /// Schedules the next dial of an auto device.
+    fn back_off(&mut self, id: DeviceId, now: Now) {
+        let random = self.rng.random();
+        let draining = self.draining;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.origin != Origin::Auto || draining {
+            return;
+        }
+        let delay = self.policy.backoff.delay(entry.backoff_step, random);
+        entry.backoff_step = entry.backoff_step.saturating_add(1);
+        self.wait(id, delay, now);
+    }
+
+    fn wait(&mut self, id: DeviceId, delay: Duration, now: Now) {
+        self.unschedule(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let due = now.instant + delay;
+            entry.phase = Phase::Backoff { due };
+            let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            entry.next_try_unix_ms = Some(now.unix_ms.saturating_add(delay_ms));
+            self.timers.insert((due, id));
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Takes back what is scheduled for a device: its backoff, or its place in the dial queue.
+    fn unschedule(&mut self, id: DeviceId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        match entry.phase {
+            Phase::Backoff { due } => {
+                self.timers.remove(&(due, id));
+                entry.phase = Phase::Resting;
+            }
+            // Its ticket in the queue finds it no longer queued and is passed over.
+            Phase::Queued => entry.phase = Phase::Resting,
+            Phase::Resting | Phase::Dialling { .. } | Phase::Up(_) => return,
+        }
+        entry.next_try_unix_ms = None;
+        self.dirty.insert(id);
+    }
+}
