@@ -3,5 +3,6 @@
 pub mod certs;
 pub mod dial;
 pub mod keyring;
+pub mod link_key;
 pub mod listen;
 pub mod noise;
