@@ -188,9 +188,7 @@ pub struct Transport {
 impl Transport {
     fn new(handshake: HandshakeState, proven: bool) -> Result<Self, NoiseError> {
         Ok(Self {
-            state: handshake
-                .into_transport_mode()
-                .map_err(NoiseError::Setup)?,
+            state: handshake.into_transport_mode().map_err(NoiseError::Setup)?,
             partial: Vec::new(),
             proven,
             broken: false,
@@ -396,3 +394,6 @@ fn read_message<const LEN: usize>(
         Err(_) => Err(NoiseError::Handshake(key_id)),
     }
 }
+
+#[cfg(test)]
+mod tests;
