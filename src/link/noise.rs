@@ -282,8 +282,11 @@ impl Transport {
     }
 }
 
-/// The first record of `bytes` without its length, and what follows it; `None` while it is cut.
-fn split_record(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, NoiseError> {
+/// A record without its length, and what follows it.
+type SplitRecord<'a> = (&'a [u8], &'a [u8]);
+
+/// Splits the first record off `bytes`; `None` while it is cut.
+fn split_record(bytes: &[u8]) -> Result<Option<SplitRecord<'_>>, NoiseError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_LEN>() else {
         return Ok(None);
     };
