@@ -1,0 +1,283 @@
+//! The bounds of every key, and how keys depend on each other.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+use super::error::Problem;
+use super::sections::ClientCertificates;
+use super::{Config, duration};
+
+const DAY: Duration = Duration::from_hours(24);
+const MINUTE: Duration = Duration::from_mins(1);
+/// Deadlines below this only break connections.
+const SHORTEST: Duration = Duration::from_millis(10);
+const BUFFER_MAX: usize = 64 << 20;
+
+/// Every problem of the configuration, in the order of its sections.
+pub fn problems(config: &Config) -> Vec<Problem> {
+    let mut check = Check::default();
+    check.top(config);
+    check.grpc(config);
+    check.inbound(config);
+    check.dial(config);
+    check.session(config);
+    check.fleet(config);
+    check.disk_and_logs(config);
+    check.credentials(config);
+    check.problems
+}
+
+#[derive(Default)]
+struct Check {
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn top(&mut self, config: &Config) {
+        if config.data_dir.as_os_str().is_empty() {
+            self.wrong("data_dir", "\"\"", "name a directory");
+        }
+    }
+
+    fn grpc(&mut self, config: &Config) {
+        let grpc = &config.grpc;
+        let loopback = grpc.listen.ip().to_canonical().is_loopback();
+        let required = grpc.client_certificates == ClientCertificates::Required;
+        if !loopback && !required && grpc.open_to.is_empty() {
+            self.wrong(
+                "grpc.listen",
+                grpc.listen,
+                "off loopback set client_certificates = \"required\", or name in open_to the \
+                 networks that need no certificate, or listen on \"127.0.0.1:4000\"",
+            );
+        }
+        if required && !grpc.open_to.is_empty() {
+            self.wrong(
+                "grpc.open_to",
+                format_args!("{:?}", grpc.open_to),
+                "leave it empty, or set client_certificates = \"off\": \
+                 \"required\" asks every host for a certificate",
+            );
+        }
+        for name in grpc.names.iter().filter(|name| !is_host(name)) {
+            self.wrong(
+                "grpc.names",
+                format_args!("{name:?}"),
+                "write a DNS name or an IP address",
+            );
+        }
+        self.within(
+            "grpc.message_max_bytes",
+            grpc.message_max_bytes,
+            4096..=256 << 20,
+        );
+        self.within(
+            "grpc.commands_in_flight_max",
+            grpc.commands_in_flight_max,
+            1..=65_536,
+        );
+        self.within("grpc.subscribers_max", grpc.subscribers_max, 1..=65_536);
+    }
+
+    fn inbound(&mut self, config: &Config) {
+        let inbound = &config.inbound;
+        self.within("inbound.waiting_max", inbound.waiting_max, 1..=100_000);
+        self.within(
+            "inbound.waiting_per_source_max",
+            inbound.waiting_per_source_max,
+            1..=100_000,
+        );
+        self.deadline("inbound.first_byte_deadline", inbound.first_byte_deadline);
+        self.deadline("inbound.handshake_deadline", inbound.handshake_deadline);
+        self.deadline("inbound.connect_deadline", inbound.connect_deadline);
+        self.within(
+            "inbound.handshakes_at_once_max",
+            inbound.handshakes_at_once_max,
+            0..=4096,
+        );
+    }
+
+    fn dial(&mut self, config: &Config) {
+        let Config {
+            dial,
+            reconnect,
+            takeover,
+            ..
+        } = config;
+        self.deadline("dial.deadline", dial.deadline);
+        self.within("dial.in_flight_max", dial.in_flight_max, 1..=65_536);
+        self.within("dial.rate_max", dial.rate_max, 1..=1_000_000);
+        self.time(
+            "reconnect.min",
+            reconnect.min,
+            SHORTEST..=Duration::from_hours(1),
+        );
+        self.time(
+            "reconnect.max",
+            reconnect.max,
+            reconnect.min..=DAY.max(reconnect.min),
+        );
+        self.time(
+            "reconnect.stable_after",
+            reconnect.stable_after,
+            Duration::ZERO..=DAY,
+        );
+        self.within("takeover.burst", takeover.burst, 1..=1000);
+        self.time("takeover.interval", takeover.interval, SHORTEST..=DAY);
+    }
+
+    fn session(&mut self, config: &Config) {
+        let session = &config.session;
+        let frame = 1024..=16 << 20;
+        self.within(
+            "session.frame_in_max_bytes",
+            session.frame_in_max_bytes,
+            frame.clone(),
+        );
+        self.within(
+            "session.frame_out_max_bytes",
+            session.frame_out_max_bytes,
+            frame,
+        );
+        self.within(
+            "session.requests_in_flight_max",
+            session.requests_in_flight_max,
+            1..=1024,
+        );
+        // One largest frame must fit, or it could never be sent.
+        let buffer = session.frame_out_max_bytes.min(BUFFER_MAX)..=BUFFER_MAX;
+        self.within(
+            "session.requests_bytes_max",
+            session.requests_bytes_max,
+            buffer.clone(),
+        );
+        self.time(
+            "session.request_deadline",
+            session.request_deadline,
+            SHORTEST..=10 * MINUTE,
+        );
+        self.within(
+            "session.out_buffer_max_bytes",
+            session.out_buffer_max_bytes,
+            buffer,
+        );
+        self.within("session.sessions_max", session.sessions_max, 1..=1_000_000);
+    }
+
+    fn fleet(&mut self, config: &Config) {
+        self.within(
+            "registry.devices_max",
+            config.registry.devices_max,
+            1..=1_000_000,
+        );
+        self.within(
+            "registry.pending_max",
+            config.registry.pending_max,
+            1..=100_000,
+        );
+    }
+
+    fn disk_and_logs(&mut self, config: &Config) {
+        self.within(
+            "events.keep_max",
+            config.events.keep_max,
+            1000..=100_000_000,
+        );
+        self.time(
+            "events.keep_for",
+            config.events.keep_for,
+            MINUTE..=3650 * DAY,
+        );
+        self.within(
+            "store.cache_bytes",
+            config.store.cache_bytes,
+            1 << 20..=16 << 30,
+        );
+        if config.log.level.is_empty() || config.log.level.parse::<Targets>().is_err() {
+            self.wrong(
+                "log.level",
+                format_args!("{:?}", config.log.level),
+                "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", \
+                 or for single parts as in \"info,gatehouse::session=debug\"",
+            );
+        }
+    }
+
+    fn credentials(&mut self, config: &Config) {
+        let mut seen = HashSet::new();
+        for credential in &config.credential {
+            let identity = match credential.identity() {
+                Ok(identity) => identity,
+                Err(error) => {
+                    let name = format!("{:?}", credential.device);
+                    self.wrong("credential.device", name, error);
+                    continue;
+                }
+            };
+            // Of a serial number there is one device, whatever owner it names.
+            let subject = match identity.serial() {
+                Some(id) => id.to_string(),
+                None => identity.to_string(),
+            };
+            if !seen.insert(subject) {
+                let name = format!("{:?}", credential.device);
+                self.wrong(
+                    "credential.device",
+                    name,
+                    "give each device one [[credential]]",
+                );
+            }
+        }
+    }
+
+    fn within<T: PartialOrd + Display>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+        if !range.contains(&value) {
+            let right = format!("{} to {}", range.start(), range.end());
+            self.wrong(key, value, right);
+        }
+    }
+
+    fn deadline(&mut self, key: &str, value: Duration) {
+        self.time(key, value, SHORTEST..=5 * MINUTE);
+    }
+
+    fn time(&mut self, key: &str, value: Duration, range: RangeInclusive<Duration>) {
+        if !range.contains(&value) {
+            let (least, most) = (
+                duration::format(*range.start()),
+                duration::format(*range.end()),
+            );
+            self.wrong(
+                key,
+                duration::format(value),
+                format_args!("{least} to {most}"),
+            );
+        }
+    }
+
+    fn wrong(&mut self, key: &str, value: impl Display, right: impl Display) {
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            value: value.to_string(),
+            right: right.to_string(),
+        });
+    }
+}
+
+/// Whether it can stand in a certificate: an address, or labels of letters, digits and hyphens.
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(is_label))
+}

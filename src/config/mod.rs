@@ -1,0 +1,132 @@
+//! The configuration: every key, its default and its bounds.
+//!
+//! Reading the file is the caller's. `config/gateway.toml` holds every key with its default and
+//! says what it is for.
+
+mod check;
+mod credential;
+mod duration;
+mod error;
+mod listen;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
+pub use self::error::{ConfigError, Problem};
+pub use self::listen::Listen;
+pub use self::sections::{
+    Aes, ClientCertificates, Compat, Dial, DialLink, Events, Grpc, Inbound, Log, LogFormat, Plain,
+    Reconnect, Registry, Session, Store, Takeover,
+};
+
+/// The settings of a gateway. The default is a gateway whose API is open on loopback only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub grpc: Grpc,
+    pub aes: Aes,
+    pub plain: Plain,
+    pub inbound: Inbound,
+    pub dial: Dial,
+    pub reconnect: Reconnect,
+    pub takeover: Takeover,
+    pub session: Session,
+    pub registry: Registry,
+    pub compat: Compat,
+    pub events: Events,
+    pub store: Store,
+    pub log: Log,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credential: Vec<Credential>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("gatehouse-data"),
+            grpc: Grpc::default(),
+            aes: Aes::default(),
+            plain: Plain::default(),
+            inbound: Inbound::default(),
+            dial: Dial::default(),
+            reconnect: Reconnect::default(),
+            takeover: Takeover::default(),
+            session: Session::default(),
+            registry: Registry::default(),
+            compat: Compat::default(),
+            events: Events::default(),
+            store: Store::default(),
+            log: Log::default(),
+            credential: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads TOML and checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Text`] with line and key for what does not parse or is not known,
+    /// [`ConfigError::Values`] with all values that are out of their bounds.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every value; for a configuration that was put together in the program.
+    ///
+    /// # Errors
+    /// [`ConfigError::Values`] with all values that are out of their bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match check::problems(self) {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(ConfigError::Values(problems)),
+        }
+    }
+
+    /// The settings in force as TOML, with secrets hidden.
+    ///
+    /// # Errors
+    /// When a path is no Unicode text, which TOML cannot hold.
+    pub fn show(&self) -> Result<String, toml::ser::Error> {
+        let mut table = toml::Table::try_from(self)?;
+        let credentials = table
+            .get_mut("credential")
+            .and_then(|list| list.as_array_mut());
+        for credential in credentials.into_iter().flatten() {
+            if let Some(digest) = credential.get_mut("digest") {
+                *digest = toml::Value::from("sha256:hidden");
+            }
+        }
+        toml::to_string(&table)
+    }
+
+    /// Where the link keys are.
+    pub fn keys_dir(&self) -> PathBuf {
+        keys_dir(&self.data_dir)
+    }
+
+    /// Where the root and server certificates are.
+    pub fn certs_dir(&self) -> PathBuf {
+        certs_dir(&self.data_dir)
+    }
+}
+
+/// Where the link keys of a data directory are.
+pub fn keys_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("keys")
+}
+
+/// Where the certificates of a data directory are.
+pub fn certs_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("certs")
+}
+
+#[cfg(test)]
+mod tests;
