@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::error::Problem;
 use super::sections::ClientCertificates;
@@ -198,7 +198,7 @@ impl Check {
             config.store.cache_bytes,
             1 << 20..=16 << 30,
         );
-        if config.log.level.is_empty() || config.log.level.parse::<Targets>().is_err() {
+        if !config.log.level.split(',').all(is_log_directive) {
             self.wrong(
                 "log.level",
                 format_args!("{:?}", config.log.level),
@@ -267,6 +267,13 @@ impl Check {
             right: right.to_string(),
         });
     }
+}
+
+/// A level, or a target with its level. A target alone would mean all of its lines, and is rather
+/// a mistyped level.
+fn is_log_directive(text: &str) -> bool {
+    let text = text.trim();
+    text.parse::<LevelFilter>().is_ok() || text.contains('=') && text.parse::<Targets>().is_ok()
 }
 
 /// Whether it can stand in a certificate: an address, or labels of letters, digits and hyphens.

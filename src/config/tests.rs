@@ -175,6 +175,7 @@ fn every_bound_is_watched() {
         ("store", "cache_bytes = 17179869185"),
         ("log", "level = \"\""),
         ("log", "level = \"loud\""),
+        ("log", "level = \"info,gatehouse=loud\""),
     ];
     for (section, line) in outside {
         let header = if section.is_empty() {
@@ -189,6 +190,13 @@ fn every_bound_is_watched() {
             "{line}: {text}"
         );
         assert!(!text.contains("; "), "one problem only: {text}");
+    }
+}
+
+#[test]
+fn single_targets_have_levels_of_their_own() {
+    for level in ["warn", "info,gatehouse::session=debug", "gatehouse=trace"] {
+        assert!(Config::parse(&format!("[log]\nlevel = \"{level}\"\n")).is_ok());
     }
 }
 
