@@ -222,3 +222,173 @@ pub fn prove(
 
 /// The secrets as they are shared between threads.
 pub type SharedSecrets = Arc<dyn Secrets>;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CREDENTIAL: &[u8] = b"right";
+
+    /// What is stored for the one device of the table.
+    #[derive(Clone, Copy, Debug)]
+    struct Stored {
+        device_key: bool,
+        credential: bool,
+    }
+
+    impl Secrets for Stored {
+        fn has_device_key(&self, id: DeviceId) -> bool {
+            self.device_key && id == device(7)
+        }
+
+        fn has_credential(&self, _: Option<DeviceId>, _: &Identity) -> bool {
+            self.credential
+        }
+
+        fn matches_credential(&self, _: Option<DeviceId>, _: &Identity, credential: &[u8]) -> bool {
+            self.credential && credential == CREDENTIAL
+        }
+
+        fn dial_keys(&self, _: Option<DeviceId>) -> Vec<KeyId> {
+            Vec::new()
+        }
+    }
+
+    fn device(id: u32) -> DeviceId {
+        DeviceId::new(id).unwrap()
+    }
+
+    /// The proof as the rules state it, strongest first.
+    fn expected(
+        stored: Stored,
+        known: bool,
+        link_key: Option<KeyOwner>,
+        right: bool,
+    ) -> Option<Proof> {
+        match link_key {
+            Some(KeyOwner::Device(id)) if known && id == device(7) => Some(Proof::DeviceKey),
+            _ if stored.credential && right => Some(Proof::Credential),
+            Some(KeyOwner::Fleet) if !(stored.credential || stored.device_key && known) => {
+                Some(Proof::FleetKey)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_strongest_proof_that_holds_is_found() {
+        let identity = Identity::new("", "7").unwrap();
+        let link_keys = [
+            None,
+            Some(KeyOwner::Fleet),
+            Some(KeyOwner::Device(device(7))),
+            Some(KeyOwner::Device(device(8))),
+        ];
+        let choices = [false, true];
+        for (row, link_key) in (0..16).flat_map(|row| link_keys.map(|key| (row, key))) {
+            let [device_key, credential, known, right] =
+                [1, 2, 4, 8].map(|bit| choices[usize::from(row & bit != 0)]);
+            let stored = Stored {
+                device_key,
+                credential,
+            };
+            let evidence = Evidence {
+                link_key,
+                credential: if right { CREDENTIAL } else { b"wrong" }.into(),
+            };
+            assert_eq!(
+                prove(&stored, known.then(|| device(7)), &identity, &evidence),
+                expected(stored, known, link_key, right),
+                "{stored:?}, id known: {known}, {link_key:?}, credential right: {right}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_evidence_is_no_proof() {
+        let identity = Identity::new("", "7").unwrap();
+        let stored = Stored {
+            device_key: false,
+            credential: false,
+        };
+        let evidence = Evidence::default();
+        assert_eq!(prove(&stored, Some(device(7)), &identity, &evidence), None);
+    }
+
+    #[test]
+    fn the_fleet_key_does_not_open_an_id_that_has_better() {
+        let identity = Identity::new("", "7").unwrap();
+        let evidence = Evidence {
+            link_key: Some(KeyOwner::Fleet),
+            credential: Box::default(),
+        };
+        let proof = |device_key, credential| {
+            let stored = Stored {
+                device_key,
+                credential,
+            };
+            prove(&stored, Some(device(7)), &identity, &evidence)
+        };
+        assert_eq!(proof(false, false), Some(Proof::FleetKey));
+        assert_eq!(proof(true, false), None);
+        assert_eq!(proof(false, true), None);
+    }
+
+    #[test]
+    fn proofs_compare_by_strength() {
+        assert!(Proof::FleetKey < Proof::Credential);
+        assert!(Proof::Credential < Proof::Certificate);
+        assert!(Proof::Certificate < Proof::DeviceKey);
+    }
+
+    #[test]
+    fn a_serial_number_is_canonical_decimal() {
+        let serial = |device: &str| Identity::new("", device).unwrap().serial();
+        assert_eq!(serial("1"), DeviceId::new(1));
+        assert_eq!(serial("4294967295"), DeviceId::new(u32::MAX));
+        for name in ["0", "01", "4294967296", "-1", "1.0", "1a", "99999999999999"] {
+            assert_eq!(serial(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_checked_by_length_and_character() {
+        let longest = "a".repeat(NAME_MAX);
+        assert!(Identity::new("", "a").is_ok());
+        assert!(Identity::new(&longest, &longest).is_ok());
+        for (owner, name) in [("", ""), ("", "a b"), ("ä", "a"), ("", "a/b"), ("", "a\0")] {
+            assert!(Identity::new(owner, name).is_err(), "{owner:?} {name:?}");
+        }
+        let longer = format!("{longest}a");
+        assert!(Identity::new(&longer, "a").is_err());
+        assert!(Identity::new("", &longer).is_err());
+    }
+
+    #[test]
+    fn debug_hides_the_credential() {
+        let evidence = Evidence {
+            link_key: None,
+            credential: CREDENTIAL.into(),
+        };
+        let shown = format!("{evidence:?}");
+        assert!(
+            shown.contains("5 bytes") && !shown.contains("right"),
+            "{shown}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_serial_number_is_read_back(id in 1..=u32::MAX) {
+            let identity = Identity::new("", &id.to_string()).unwrap();
+            prop_assert_eq!(identity.serial(), DeviceId::new(id));
+        }
+
+        #[test]
+        fn no_name_panics(owner: String, device: String) {
+            let _ = Identity::new(&owner, &device).map(|identity| identity.serial());
+        }
+    }
+}

@@ -273,11 +273,12 @@ impl Check {
 /// a mistyped level.
 fn is_log_directive(text: &str) -> bool {
     let text = text.trim();
-    text.parse::<LevelFilter>().is_ok() || text.contains('=') && text.parse::<Targets>().is_ok()
+    let is_level = !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    is_level || text.contains('=') && text.parse::<Targets>().is_ok()
 }
 
 /// Whether it can stand in a certificate: an address, or labels of letters, digits and hyphens.
-fn is_host(name: &str) -> bool {
+pub fn is_host(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

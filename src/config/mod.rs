@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::check::is_host;
 pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
 pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
