@@ -130,7 +130,7 @@ impl LinkKey {
             (None, None, _) => return Ok(format!("{}\n", key.to_hex())),
         };
         key_files::write(&path, &key)?;
-        Ok(format!("{}: {}\n", path.display(), key.id()))
+        Ok(format!("{}: key ID {}\n", path.display(), key.id()))
     }
 }
 
@@ -148,7 +148,12 @@ impl DeviceSecret {
             answer,
             "Add to the gateway's configuration:\n\n[[credential]]"
         )?;
-        answer.push_str(&toml::to_string(&credential)?);
+        // The names are checked: nothing in them needs an escape.
+        writeln!(answer, "device = \"{}\"", credential.device)?;
+        if let Some(owner) = &credential.owner {
+            writeln!(answer, "owner = \"{owner}\"")?;
+        }
+        writeln!(answer, "digest = \"{}\"", String::from(credential.digest))?;
         Ok(answer)
     }
 }
@@ -206,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = text(dir.path());
         let told = answer(&["link-key", "--dir", keys]).unwrap();
-        assert!(told.contains("fleet/0001.key: "), "{told}");
+        assert!(told.contains("fleet/0001.key: key ID "), "{told}");
         let told = answer(&["link-key", "--dir", keys]).unwrap();
         assert!(told.contains("fleet/0002.key: "), "{told}");
         let told = answer(&["link-key", "--dir", keys, "--device", "7"]).unwrap();

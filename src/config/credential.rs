@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::identity::{CREDENTIAL_MAX, Identity};
 
 const PREFIX: &str = "sha256:";
+const HIDDEN: &str = "sha256:hidden";
 
 /// One `[[credential]]`: the device that connects with it and the digest of its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +36,9 @@ impl Credential {
 
 /// SHA-256 over the credential that a device sends in its Connect. It is fit for random secrets
 /// only, as `gatehouse certs device-secret` makes them: a secret that a person chose could be
-/// guessed from it. `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// guessed from it. `Debug` and `Serialize` hide it; [`String::from`] tells it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct CredentialDigest([u8; 32]);
 
 /// A text that is no digest. It never quotes the text, which may be the secret itself.
@@ -77,7 +78,13 @@ impl From<CredentialDigest> for String {
 
 impl fmt::Debug for CredentialDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:hidden")
+        f.write_str(HIDDEN)
+    }
+}
+
+impl Serialize for CredentialDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(HIDDEN)
     }
 }
 

@@ -96,16 +96,7 @@ impl Config {
     /// # Errors
     /// When a path is no Unicode text, which TOML cannot hold.
     pub fn show(&self) -> Result<String, toml::ser::Error> {
-        let mut table = toml::Table::try_from(self)?;
-        let credentials = table
-            .get_mut("credential")
-            .and_then(|list| list.as_array_mut());
-        for credential in credentials.into_iter().flatten() {
-            if let Some(digest) = credential.get_mut("digest") {
-                *digest = toml::Value::from("sha256:hidden");
-            }
-        }
-        toml::to_string(&table)
+        toml::to_string(self)
     }
 
     /// Where the link keys are.

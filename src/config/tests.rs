@@ -306,6 +306,10 @@ fn what_is_shown_hides_digests_and_tells_the_rest() {
     assert!(shown.contains("deadline = \"1500ms\""), "{shown}");
     assert!(shown.contains("digest = \"sha256:hidden\""), "{shown}");
     assert!(!shown.contains("2bb80d53"), "{shown}");
+    assert!(
+        shown.find("[grpc]") < shown.find("[aes]"),
+        "in the order of the file"
+    );
     config.credential.clear();
     assert_eq!(Config::parse(&config.show().unwrap()).unwrap(), config);
 }

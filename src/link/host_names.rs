@@ -55,8 +55,6 @@ impl HostNames {
     }
 }
 
-/// Link-local IPv6 addresses are left out: they mean nothing without their interface, which a
-/// certificate cannot hold.
 fn interface_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = getifaddrs() else {
         return Vec::new();
@@ -67,8 +65,13 @@ fn interface_addresses() -> Vec<IpAddr> {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         })
-        .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+        .filter(|address| !is_link_local(*address))
         .collect()
+}
+
+/// Such an address means nothing without its interface, which a certificate cannot hold.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 #[cfg(test)]
@@ -82,6 +85,21 @@ mod tests {
         assert!(names.addresses.contains(&Ipv4Addr::LOCALHOST.into()));
         for address in interface_addresses() {
             assert!(names.addresses.contains(&address), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_needs_its_interface_is_told() {
+        for (address, expected) in [
+            ("fe80::1", true),
+            ("2001:db8::1", false),
+            ("169.254.0.1", false),
+        ] {
+            assert_eq!(
+                is_link_local(address.parse().unwrap()),
+                expected,
+                "{address}"
+            );
         }
     }
 

@@ -38,7 +38,7 @@ pub struct LinkKeys {
 /// Why keys and credentials do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    #[error("{0} stands in two key files, a key has one owner; remove one of them")]
+    #[error("key {0} stands in two key files, a key has one owner; remove one of them")]
     SharedKey(KeyId),
     #[error("{0} has two keys or credentials, give it one")]
     Twice(String),

@@ -14,6 +14,7 @@
 
 mod cipher;
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use snow::params::NoiseParams;
@@ -46,7 +47,7 @@ pub enum NoiseError {
     HandshakeLength,
     #[error("the handshake message is not complete yet")]
     Incomplete,
-    #[error("the handshake does not hold under {0}, the other end has another key")]
+    #[error("the handshake does not hold under key {0}, the other end has another key")]
     Handshake(KeyId),
     #[error("a record of {0} bytes is shorter than its tag of {TAG_LEN} bytes")]
     RecordLength(usize),
@@ -116,8 +117,16 @@ impl Initiator {
     }
 }
 
+impl fmt::Debug for Initiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Initiator")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The accepting end until it has answered the first message. It keeps 59 bytes at most.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Responder {
     first: Collected<{ HELLO_LEN + FRAMED_HANDSHAKE_LEN }>,
 }
@@ -282,6 +291,16 @@ impl Transport {
     }
 }
 
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("buffered", &self.buffered())
+            .field("proven", &self.proven)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A record without its length, and what follows it.
 type SplitRecord<'a> = (&'a [u8], &'a [u8]);
 
@@ -306,6 +325,7 @@ fn move_front(input: &mut &[u8], to: &mut Vec<u8>, length: usize) {
 }
 
 /// A message of known length that arrives in pieces.
+#[derive(Debug)]
 struct Collected<const LEN: usize> {
     bytes: [u8; LEN],
     filled: u8,

@@ -59,6 +59,38 @@ fn the_handshake_has_the_published_shape() {
     assert_eq!(answer[..2], [0, 48]);
 }
 
+/// What the Python library `noiseprotocol` 0.3.1 makes of the same key, prologue and ephemeral
+/// keys, framed as on the wire.
+#[test]
+fn the_bytes_are_those_of_another_implementation() {
+    let (mut initiator, first) = Initiator::start(&KEY, [1; 32]).unwrap();
+    assert_eq!(
+        hex::encode(&first),
+        "01425ed4e4a36b30ea0030a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209d1\
+         bf6d1b70b23d9990c703f1a52be4a1"
+    );
+    let (mut responder, answer) = respond(&first, [2; 32]).unwrap();
+    assert_eq!(
+        hex::encode(&answer),
+        "0030ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d59707270beb71fac64b76e\
+         b9509a907e54"
+    );
+    initiator.read(&mut answer.as_slice()).unwrap();
+    let mut initiator = initiator.finish().unwrap();
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    initiator.encrypt(b"one", &mut there).unwrap();
+    initiator.encrypt(b"two", &mut there).unwrap();
+    responder.encrypt(b"three", &mut back).unwrap();
+    assert_eq!(
+        hex::encode(there),
+        "00138b8d946a0f345307c0547a91b00d57c46804c60013f10f59b1b6998799849ebe8ac84d22641197a9"
+    );
+    assert_eq!(
+        hex::encode(back),
+        "00159fc8bb28867db11ca4aa3e80bcca962ba029fe0342"
+    );
+}
+
 #[test]
 fn the_entropy_alone_decides_the_first_message() {
     let (_, first) = Initiator::start(&KEY, [1; 32]).unwrap();
