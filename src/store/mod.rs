@@ -1,1 +1,204 @@
+//! The store: what must outlive the process, in sled, behind a thread of its own.
+//!
+//! Nothing here blocks a caller but [`Store::open`] and [`Store::close`]. Changes that wait
+//! together are written as one group: each as one atomic batch, then one flush, then one
+//! `sync_data`, and only then are they acknowledged. Status events are gathered and written in
+//! batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
+//! text and the store opens its files anew until they work again.
+//!
+//! In the data directory: `store` (sled), `store.owner` (who has it open), `export.jsonl` (the
+//! desired state for people and for the day on which sled cannot be opened), and, after such a
+//! day, `store.quarantine-<seconds since the Unix epoch>`.
 
+pub mod coverage;
+pub mod debounce;
+pub mod desired;
+mod disk;
+pub mod export;
+mod files;
+pub mod gather;
+mod inbox;
+mod open;
+pub mod record;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+pub use crate::store::coverage::Retention;
+pub use crate::store::open::OpenError;
+
+use crate::event::StatusEvent;
+use crate::handle::History;
+use crate::registry::{CommitId, StoreChange, Stored};
+use crate::store::inbox::{Inbox, Query};
+
+/// So many event numbers are reserved at each start.
+pub const EVENT_BLOCK: u64 = 1_000_000;
+/// So many events are in one [`History::Events`] at most; who gets that many and wants more asks
+/// again after the last of them.
+pub const HISTORY_MAX: usize = 65_536;
+
+/// Told once for each change given to [`Store::apply`]: whether it is on disk.
+pub type OnCommit = Arc<dyn Fn(CommitId, Result<(), String>) + Send + Sync>;
+
+/// Cheap to clone; every clone reaches the same store. Once the last one is dropped the store
+/// finishes what waits and ends by itself; [`Store::close`] waits for that.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("health", &self.health())
+            .finish()
+    }
+}
+
+/// A store that is open and whose thread is not yet running.
+pub struct Opened {
+    worker: worker::Worker,
+}
+
+/// Whether the store works.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    #[default]
+    Good,
+    /// Changes fail for this reason; the store tries to open its files again.
+    Degraded(String),
+    Closed,
+}
+
+struct Shared {
+    inbox: Arc<Inbox>,
+    on_commit: OnCommit,
+    thread: Mutex<Option<JoinHandle<Result<(), String>>>>,
+}
+
+impl Store {
+    /// Opens the store of this data directory, which is created where it is missing, and reserves
+    /// a block of event numbers on disk. Blocks; call [`Opened::run`] next.
+    ///
+    /// What is damaged is set aside and told in the log: single records, or the whole store,
+    /// which is then filled from the newest export.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process has it open, a newer gateway wrote it, or the operating
+    /// system refuses.
+    pub fn open(
+        directory: &Path,
+        retention: Retention,
+    ) -> Result<(Opened, Stored), OpenError> {
+        let (found, stored) = open::open(directory)?;
+        let worker = worker::Worker::new(found, retention);
+        Ok((Opened { worker }, stored))
+    }
+
+    /// Has a change written; `on_commit` is told once it is on disk, or why not. Changes are
+    /// acknowledged in the order in which they are given.
+    ///
+    /// At most 16,384 wait; beyond, and once the store is closed, `on_commit` is told of the
+    /// failure at once, on the caller's thread.
+    pub fn apply(&self, id: CommitId, change: StoreChange) {
+        if let Err(error) = self.shared.inbox.put_change(id, change) {
+            (self.shared.on_commit)(id, Err(error.to_string()));
+        }
+    }
+
+    /// Has events written to the log, whose numbers are above all before them. Give an event to
+    /// the store before anyone else sees it, so that whoever saw it can ask for those after it.
+    ///
+    /// They are on disk within 50 ms or so; at most 65,536 wait for a disk that refuses, then the
+    /// oldest are dropped and the log does not reach behind them.
+    pub fn append_events(&self, events: Vec<StatusEvent>) {
+        if self.shared.inbox.put_events(events).is_err() {
+            tracing::warn!("status events came after the store was closed and are not stored");
+        }
+    }
+
+    /// The events after number `after`, up to and including `until`, also those that are not yet
+    /// written: at most [`HISTORY_MAX`], the oldest first. [`History::Gap`] when the log does not
+    /// have every event after `after` ([`coverage`] says when), also when `after` is a number
+    /// that was never given out.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn events(
+        &self,
+        after: u64,
+        until: u64,
+    ) -> impl Future<Output = Result<History, String>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        let taken = self.shared.inbox.put_query(Query {
+            after,
+            until,
+            answer,
+        });
+        async move {
+            taken.map_err(|error| error.to_string())?;
+            let answered = answered.await;
+            answered.unwrap_or_else(|_| Err("the store did not answer".to_owned()))
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        self.shared.inbox.health()
+    }
+
+    /// Writes everything that waits, and the export, and ends. Blocks. Harmless if called twice.
+    ///
+    /// # Errors
+    /// A text when something could not be written.
+    pub fn close(&self) -> Result<(), String> {
+        self.shared.inbox.close();
+        let mut thread = self
+            .shared
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err("the store's thread panicked".to_owned()),
+        }
+    }
+}
+
+impl Opened {
+    /// Starts the store's thread.
+    ///
+    /// # Errors
+    /// A text when the operating system refuses a thread.
+    pub fn run(
+        self,
+        on_commit: impl Fn(CommitId, Result<(), String>) + Send + Sync + 'static,
+    ) -> Result<Store, String> {
+        let inbox = Arc::new(Inbox::default());
+        let on_commit: OnCommit = Arc::new(on_commit);
+        let thread = self.worker.spawn(inbox.clone(), on_commit.clone());
+        let thread = thread.map_err(|error| format!("the store's thread did not start: {error}"))?;
+        Ok(Store {
+            shared: Arc::new(Shared {
+                inbox,
+                on_commit,
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}

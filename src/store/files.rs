@@ -1,0 +1,123 @@
+//! The files beside sled: who has the store open, and the export.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Where things lie in the data directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    directory: PathBuf,
+}
+
+impl Layout {
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+        }
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// sled's own directory.
+    pub fn store(&self) -> PathBuf {
+        self.directory.join("store")
+    }
+
+    pub fn owner(&self) -> PathBuf {
+        self.directory.join("store.owner")
+    }
+
+    pub fn export(&self) -> PathBuf {
+        self.directory.join("export.jsonl")
+    }
+
+    /// Where what is damaged goes; `suffix` tells several of one second apart.
+    pub fn quarantine(&self, unix_seconds: u64, suffix: &str) -> PathBuf {
+        let name = format!("store.quarantine-{unix_seconds}{suffix}");
+        self.directory.join(name)
+    }
+}
+
+/// Why the store was not locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Who has it, in words.
+    Held(String),
+    Io(io::Error),
+}
+
+/// Takes the data directory for this process, until the file is dropped or the process ends.
+///
+/// # Errors
+/// [`LockError::Held`] when another has it.
+pub fn lock(path: &Path) -> Result<File, LockError> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(LockError::Io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
+        Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+    }
+    sign(&mut file).map_err(LockError::Io)?;
+    Ok(file)
+}
+
+/// Replaces a file so that at every instant either the old or the new one is whole on disk.
+///
+/// # Errors
+/// What the operating system says; the old file then stays.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    new.write_all(contents)?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    sync_directory(directory)
+}
+
+/// Has the names in a directory on disk.
+///
+/// # Errors
+/// What the operating system says.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Moves sled's snapshot files to a directory of their own. It makes new ones from its log.
+///
+/// # Errors
+/// What the operating system says.
+pub fn move_snapshots(store: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(store)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::create_dir_all(to)?;
+            fs::rename(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "process {}", std::process::id())?;
+    file.sync_data()
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(64).read_to_string(&mut text);
+    match text.trim() {
+        holder if read.is_ok() && !holder.is_empty() => holder.escape_default().to_string(),
+        _ => "another process".to_owned(),
+    }
+}

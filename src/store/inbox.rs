@@ -1,0 +1,155 @@
+//! What waits for the store's thread. Everything here is bounded and no call waits.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::event::StatusEvent;
+use crate::handle::History;
+use crate::registry::{CommitId, StoreChange};
+use crate::store::Health;
+use crate::store::gather::Gathered;
+
+/// So many changes wait at most. The registry bounds the commits it has in flight well below.
+pub const CHANGES_MAX: usize = 16_384;
+/// So many questions for the event log wait at most, because each answer may be large.
+pub const QUERIES_MAX: usize = 64;
+
+pub struct Query {
+    pub after: u64,
+    pub until: u64,
+    pub answer: oneshot::Sender<Result<History, String>>,
+}
+
+/// What waited since the thread last looked.
+#[derive(Default)]
+pub struct Work {
+    pub changes: Vec<(CommitId, StoreChange)>,
+    pub events: Gathered,
+    pub queries: Vec<Query>,
+    pub closing: bool,
+}
+
+#[derive(Default)]
+struct State {
+    work: Work,
+    /// The thread has ended, or is about to, and takes nothing more.
+    closed: bool,
+    health: Health,
+}
+
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+/// Why something was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    #[error("the store is closed")]
+    Closed,
+    #[error("too much is waiting for the store; try again later")]
+    Full,
+}
+
+impl Inbox {
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_change(&self, id: CommitId, change: StoreChange) -> Result<(), NotTaken> {
+        self.put(|work| {
+            if work.changes.len() >= CHANGES_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.changes.push((id, change));
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_query(&self, query: Query) -> Result<(), NotTaken> {
+        self.put(|work| {
+            if work.queries.len() >= QUERIES_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.queries.push(query);
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken::Closed`]; never full, the oldest are dropped instead.
+    pub fn put_events(&self, events: Vec<StatusEvent>) -> Result<(), NotTaken> {
+        self.put(|work| {
+            events.into_iter().for_each(|event| work.events.push(event));
+            Ok(())
+        })
+    }
+
+    /// Lets the thread finish what waits and end. Nothing more is taken.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.work.closing = true;
+        state.closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Takes all that waits, in the thread; waits for something at most so long.
+    pub fn wait(&self, at_most: Option<Duration>) -> Work {
+        let idle = |state: &mut State| state.work.is_empty();
+        let state = self.lock();
+        let mut state = match at_most {
+            None => {
+                let waited = self.arrived.wait_while(state, idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(at_most) => {
+                let waited = self.arrived.wait_timeout_while(state, at_most, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        std::mem::take(&mut state.work)
+    }
+
+    /// Takes what waits without waiting, and nothing from now on.
+    pub fn end(&self) -> Work {
+        let mut state = self.lock();
+        state.closed = true;
+        state.health = Health::Closed;
+        std::mem::take(&mut state.work)
+    }
+
+    pub fn health(&self) -> Health {
+        self.lock().health.clone()
+    }
+
+    pub fn set_health(&self, health: Health) {
+        self.lock().health = health;
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Work) -> Result<(), NotTaken>) -> Result<(), NotTaken> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NotTaken::Closed);
+        }
+        put(&mut state.work)?;
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done here: each change of the state is one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+            && self.events.is_empty()
+            && self.queries.is_empty()
+            && !self.closing
+    }
+}

@@ -1,0 +1,229 @@
+//! Opening the store, and what is done when it cannot be opened.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::registry::Stored;
+use crate::store::coverage::Coverage;
+use crate::store::desired::Desired;
+use crate::store::disk::{Disk, DiskError, Loaded};
+use crate::store::files::{self, Layout, LockError};
+use crate::store::{EVENT_BLOCK, export};
+use crate::{clock, time};
+
+/// After a quarantine so many numbers are skipped beyond those the export knows to be reserved:
+/// it may be older than the last reservation.
+const SKIP_AFTER_EXPORT: u64 = 1 << 32;
+/// … and numbers start at least at the milliseconds since the Unix epoch times this, so that they
+/// do not repeat either when there is no export: nobody gives out a million a second for years.
+const SKIP_PER_MS: u64 = 1024;
+
+/// Why the store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data directory {} is in use by {holder}; one gateway at a time", directory.display())]
+    InUse { directory: PathBuf, holder: String },
+    #[error("the store in {} was written by a newer gateway: {error}", directory.display())]
+    Newer {
+        directory: PathBuf,
+        error: DiskError,
+    },
+    #[error("the store in {} cannot be opened: {problem}", directory.display())]
+    Refused { directory: PathBuf, problem: String },
+}
+
+/// A store as it was found and made ready.
+pub struct Found {
+    pub layout: Layout,
+    pub disk: Disk,
+    pub desired: Desired,
+    pub coverage: Coverage,
+    /// Keeps other processes out until it is dropped.
+    pub lock: File,
+}
+
+/// Opens, sets aside what is damaged, and begins a run of the event log.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
+    let layout = Layout::new(directory);
+    let refused = |problem: String| OpenError::Refused {
+        directory: directory.to_owned(),
+        problem,
+    };
+    fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
+    let lock = files::lock(&layout.owner()).map_err(|error| match error {
+        LockError::Held(holder) => OpenError::InUse {
+            directory: directory.to_owned(),
+            holder,
+        },
+        LockError::Io(error) => refused(error.to_string()),
+    })?;
+    let opened = open_or_replace(&layout).and_then(|(disk, loaded)| begin(disk, loaded));
+    let (disk, begun) = opened.map_err(|error| match error {
+        DiskError::NewerSchema { .. } => OpenError::Newer {
+            directory: directory.to_owned(),
+            error,
+        },
+        error => refused(error.to_string()),
+    })?;
+    let found = Found {
+        layout,
+        disk,
+        desired: begun.desired,
+        coverage: begun.coverage,
+        lock,
+    };
+    Ok((found, begun.stored))
+}
+
+/// Opens sled in a thread of its own, because on some damage it panics.
+///
+/// # Errors
+/// [`DiskError`]; a panic is [`DiskError::Damaged`].
+pub fn open_guarded(path: &Path) -> Result<(Disk, Loaded), DiskError> {
+    let path = path.to_owned();
+    let opening = thread::Builder::new()
+        .name("store-open".to_owned())
+        .spawn(move || Disk::open(&path))?;
+    let opened = opening.join();
+    opened.unwrap_or_else(|panic| Err(DiskError::Damaged(panic_text(&*panic))))
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.unwrap_or_default())
+}
+
+struct Begun {
+    desired: Desired,
+    coverage: Coverage,
+    stored: Stored,
+}
+
+fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
+    let first = match open_guarded(&layout.store()) {
+        Err(DiskError::Damaged(problem)) => problem,
+        other => return other,
+    };
+    let unix_seconds = clock::now().unix_ms / 1000;
+    tracing::error!(problem = %first, "the store is damaged; trying without its snapshot files");
+    let snapshots = layout.quarantine(unix_seconds, ".snapshots");
+    files::move_snapshots(&layout.store(), &snapshots)?;
+    match open_guarded(&layout.store()) {
+        Err(DiskError::Damaged(problem)) => {
+            tracing::error!(%problem, "the store is damaged and is set aside");
+            quarantine(layout, unix_seconds)
+        }
+        other => {
+            tracing::error!(moved_to = %snapshots.display(), "the store opened without them");
+            other
+        }
+    }
+}
+
+/// Sets the store aside and fills a new one from the newest export.
+fn quarantine(layout: &Layout, unix_seconds: u64) -> Result<(Disk, Loaded), DiskError> {
+    let aside = free_name(layout, unix_seconds);
+    fs::rename(layout.store(), &aside)?;
+    files::sync_directory(layout.directory())?;
+    let imported = import(layout, &aside)?;
+    let (disk, mut loaded) = match open_guarded(&layout.store()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            // The next start is to find the damaged store and not an empty one.
+            let emptied = fs::remove_dir_all(layout.store());
+            emptied.and_then(|()| fs::rename(&aside, layout.store()))?;
+            return Err(error);
+        }
+    };
+    for change in imported.repair(&loaded.desired).changes {
+        disk.apply(&change)?;
+    }
+    tracing::error!(
+        set_aside = %aside.display(),
+        devices = imported.devices.len(),
+        identities = imported.identities.len(),
+        "the gateway goes on with the newest export; statuses and events before it are gone"
+    );
+    loaded.desired = imported;
+    loaded.numbers_known = false;
+    Ok((disk, loaded))
+}
+
+fn free_name(layout: &Layout, unix_seconds: u64) -> PathBuf {
+    let mut aside = layout.quarantine(unix_seconds, "");
+    for copy in 2..u32::MAX {
+        if !aside.exists() {
+            break;
+        }
+        aside = layout.quarantine(unix_seconds, &format!("-{copy}"));
+    }
+    aside
+}
+
+/// Reads the export, and keeps a copy beside the damaged store, because the next one replaces it.
+fn import(layout: &Layout, aside: &Path) -> Result<Desired, DiskError> {
+    let text = match fs::read(layout.export()) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::error!("there is no export to go on with: the gateway starts empty");
+            return Ok(Desired::default());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    files::replace(&aside.with_extension("export.jsonl"), &text)?;
+    let (desired, bad) = export::read(&text);
+    for bad in bad {
+        tracing::error!(line = bad.line, problem = %bad.problem, "a line of the export was passed over");
+    }
+    Ok(desired)
+}
+
+/// Reserves a block of event numbers and begins a run.
+fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
+    let mut desired = loaded.desired;
+    let base = match loaded.numbers_known {
+        true => desired.events_reserved,
+        false => base_without_record(desired.events_reserved, clock::now()),
+    };
+    let reserved = base.saturating_add(EVENT_BLOCK + 1);
+    let (floor, runs) = loaded.coverage.unwrap_or((base, Vec::new()));
+    let batches = loaded.batches;
+    let coverage = Coverage::start(floor, runs, batches, &loaded.damaged_batches, base);
+    disk.start_run(&coverage, reserved)?;
+    disk.sync()?;
+    desired.events_reserved = reserved;
+    let stored = Stored {
+        devices: desired.devices.values().copied().collect(),
+        accept_filter: desired.accept_filter.clone(),
+        identities: desired
+            .identities
+            .iter()
+            .map(|(id, identity)| (*id, identity.clone()))
+            .collect(),
+        last_statuses: loaded.last_statuses,
+        event_next: base.saturating_add(1),
+        events_reserved: reserved,
+    };
+    let begun = Begun {
+        desired,
+        coverage,
+        stored,
+    };
+    Ok((disk, begun))
+}
+
+/// The end of the reserved numbers is itself never given out: it stands for the state in which
+/// this run begins.
+fn base_without_record(exported: u64, now: time::Now) -> u64 {
+    let by_export = exported.saturating_add(SKIP_AFTER_EXPORT);
+    by_export.max(now.unix_ms.saturating_mul(SKIP_PER_MS))
+}
