@@ -98,7 +98,10 @@ impl Coverage {
             past: runs,
             current: Run { base, end: base },
             events: batches.iter().map(|batch| batch.events).sum(),
-            batches: batches.into_iter().map(|batch| (batch.first, batch)).collect(),
+            batches: batches
+                .into_iter()
+                .map(|batch| (batch.first, batch))
+                .collect(),
         };
         for first in damaged {
             let next = coverage.batches.range(first..).next();
@@ -157,9 +160,8 @@ impl Coverage {
     pub fn reconcile(&mut self, stored: &[Batch]) -> Vec<u64> {
         let stored: BTreeMap<u64, Batch> =
             stored.iter().map(|batch| (batch.first, *batch)).collect();
-        let unlike = |(first, batch): (&u64, &Batch)| {
-            (stored.get(first) != Some(batch)).then_some(*first)
-        };
+        let unlike =
+            |(first, batch): (&u64, &Batch)| (stored.get(first) != Some(batch)).then_some(*first);
         let missing: Vec<u64> = self.batches.iter().filter_map(unlike).collect();
         missing.into_iter().for_each(|first| self.lose_batch(first));
         let known = |first: &u64| self.batches.contains_key(first);
@@ -308,6 +310,7 @@ mod tests {
                         self.restart(0, &[numbers[0]]);
                     } else {
                         self.coverage.lose_batch(numbers[0]);
+                        self.on_disk = (self.coverage.floor(), self.coverage.runs());
                     }
                 }
                 Step::Damage(..) => {}
@@ -331,7 +334,8 @@ mod tests {
             self.coverage.add(batch(&numbers, self.now_ms));
             self.stored.push((numbers, self.now_ms));
             let trimmed = self.coverage.trim(RETENTION, self.now_ms);
-            self.stored.retain(|(numbers, _)| !trimmed.contains(&numbers[0]));
+            self.stored
+                .retain(|(numbers, _)| !trimmed.contains(&numbers[0]));
             self.on_disk = (self.coverage.floor(), self.coverage.runs());
         }
 
@@ -340,15 +344,24 @@ mod tests {
                 self.story.insert(number, false);
             }
             // Overflowed events that no later write told the disk of never happened either.
-            let written = self.stored.last().map_or(0, |(numbers, _)| numbers[numbers.len() - 1]);
-            let known = written.max(self.on_disk.0).max(damaged.iter().copied().max().unwrap_or(0));
+            let written = self
+                .stored
+                .last()
+                .map_or(0, |(numbers, _)| numbers[numbers.len() - 1]);
+            let known = written
+                .max(self.on_disk.0)
+                .max(damaged.iter().copied().max().unwrap_or(0));
             for (_, kept) in self.story.range_mut(known + 1..) {
                 *kept = false;
             }
             let base = self.next + unused;
             self.next = base + 1;
             self.bases.push(base);
-            let batches = self.stored.iter().map(|(numbers, ms)| batch(numbers, *ms)).collect();
+            let batches = self
+                .stored
+                .iter()
+                .map(|(numbers, ms)| batch(numbers, *ms))
+                .collect();
             let (floor, runs) = self.on_disk.clone();
             self.coverage = Coverage::start(floor, runs, batches, damaged, base);
             self.on_disk = (self.coverage.floor(), self.coverage.runs());
@@ -357,7 +370,10 @@ mod tests {
         /// The events after `after` as the log has them.
         fn log(&self, after: u64) -> Vec<u64> {
             let firsts = self.coverage.batches(after, u64::MAX);
-            let stored = self.stored.iter().filter(|(numbers, _)| firsts.contains(&numbers[0]));
+            let stored = self
+                .stored
+                .iter()
+                .filter(|(numbers, _)| firsts.contains(&numbers[0]));
             let numbers = stored.flat_map(|(numbers, _)| numbers.iter().copied());
             let all = numbers.chain(self.gathered.iter().copied());
             all.filter(|number| *number > after).collect()
@@ -369,10 +385,15 @@ mod tests {
                 if self.coverage.reaches(after, newest) {
                     let started_here = self.bases.contains(&after);
                     let stands_in_story = self.story.get(&after).is_some_and(|kept| *kept);
-                    assert!(started_here || stands_in_story, "{after} was never a place to stand");
+                    assert!(
+                        started_here || stands_in_story,
+                        "{after} was never a place to stand"
+                    );
                     let story = self.story.range(after + 1..);
-                    let story: Vec<u64> =
-                        story.filter(|(_, kept)| **kept).map(|(number, _)| *number).collect();
+                    let story: Vec<u64> = story
+                        .filter(|(_, kept)| **kept)
+                        .map(|(number, _)| *number)
+                        .collect();
                     assert_eq!(self.log(after), story, "after {after}");
                 }
             }

@@ -16,6 +16,8 @@ pub struct Desired {
     pub identities: BTreeMap<DeviceId, Identity>,
     /// Event numbers below this may have been given out.
     pub events_reserved: u64,
+    /// How many groups of changes were acknowledged, starts counting as one each.
+    pub groups: u64,
 }
 
 /// How a store is brought to a desired state.
@@ -48,7 +50,7 @@ impl Desired {
         }
     }
 
-    /// What brings `found` here. Event numbers are never taken back.
+    /// What brings `found` here, but for the count of groups. Event numbers are never taken back.
     pub fn repair(&self, found: &Self) -> Repair {
         let mut changes = Vec::new();
         let differs = |device: &&AutoDevice| found.devices.get(&device.id) != Some(device);
@@ -120,8 +122,11 @@ pub mod tests {
     }
 
     pub fn any_desired() -> impl Strategy<Value = Desired> {
-        vec(any_change(), 0..12).prop_map(|changes| {
-            let mut desired = Desired::default();
+        (vec(any_change(), 0..12), any::<u64>()).prop_map(|(changes, groups)| {
+            let mut desired = Desired {
+                groups,
+                ..Desired::default()
+            };
             changes.iter().for_each(|change| desired.apply(change));
             desired
         })
@@ -138,7 +143,8 @@ pub mod tests {
             for id in &repair.stray_identities {
                 found.identities.remove(id);
             }
-            prop_assert_eq!(found, Desired { events_reserved: reserved, ..wanted.clone() });
+            let expected = Desired { events_reserved: reserved, groups: found.groups, ..wanted.clone() };
+            prop_assert_eq!(found, expected);
             prop_assert_eq!(wanted.repair(&wanted), Repair::default());
         }
     }

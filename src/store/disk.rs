@@ -21,6 +21,7 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 const KEY_SCHEMA: &[u8] = b"schema";
 const KEY_NUMBERS: &[u8] = b"numbers";
+const KEY_GROUPS: &[u8] = b"groups";
 const KEY_COVERAGE: &[u8] = b"coverage";
 const KEY_FILTER: &[u8] = b"filter";
 
@@ -68,7 +69,7 @@ pub struct Loaded {
     /// `None` when it is not known from where on the log can be followed.
     pub coverage: Option<(u64, Vec<Run>)>,
     pub batches: Vec<Batch>,
-    /// The first numbers of batches that were set aside.
+    /// The first numbers of batches that were copied aside and are still to be dropped.
     pub damaged_batches: Vec<u64>,
 }
 
@@ -159,6 +160,15 @@ impl Disk {
         Ok(self.identities.apply_batch(writes)?)
     }
 
+    /// Notes how many groups of changes there were; comes after the changes of the newest.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn count_groups(&self, count: u64) -> Result<(), DiskError> {
+        self.meta.insert(KEY_GROUPS, record::encode_groups(count))?;
+        Ok(())
+    }
+
     /// Begins a run of the event log: its coverage and the end of its reserved numbers, in one.
     ///
     /// # Errors
@@ -200,7 +210,7 @@ impl Disk {
         })
     }
 
-    /// Deletes batches of the event log by their first numbers, and stores what it covers then.
+    /// Drops batches of the event log by their first numbers, and stores what it covers then.
     ///
     /// # Errors
     /// [`DiskError`].
@@ -208,7 +218,8 @@ impl Disk {
         self.write_events(&Gathered::default(), 0, coverage, firsts)
     }
 
-    /// The events of one batch; `None` when it was missing or did not decode and was set aside.
+    /// The events of one batch; `None` when it is missing, or does not decode and was copied
+    /// aside: then it is to be dropped.
     ///
     /// # Errors
     /// [`DiskError`].
@@ -220,7 +231,7 @@ impl Disk {
         match record::decode_batch(&key, &value) {
             Ok(events) => Ok(Some(events)),
             Err(error) => {
-                self.set_aside(&self.events, &key, &value, &error)?;
+                self.copy_aside(&self.events, &key, &value, &error)?;
                 Ok(None)
             }
         }
@@ -262,23 +273,25 @@ impl Disk {
             ..Loaded::default()
         };
         loaded.desired.events_reserved = numbers.unwrap_or(0);
+        let groups = self.meta_record(KEY_GROUPS, record::decode_groups)?;
+        loaded.desired.groups = groups.unwrap_or(0);
         let desired = &mut loaded.desired;
-        self.each(&self.devices, |key, value| {
+        self.take(&self.devices, |key, value| {
             let device = record::decode_device(key, value)?;
             desired.devices.insert(device.id, device);
             Ok(())
         })?;
-        self.each(&self.accept_filter, |_, value| {
+        self.take(&self.accept_filter, |_, value| {
             desired.accept_filter = record::decode_accept_filter(value)?;
             Ok(())
         })?;
-        self.each(&self.identities, |key, value| {
+        self.take(&self.identities, |key, value| {
             let (id, identity) = record::decode_identity(key, value)?;
             desired.identities.insert(id, identity);
             Ok(())
         })?;
         let last_statuses = &mut loaded.last_statuses;
-        self.each(&self.last_status, |key, value| {
+        self.take(&self.last_status, |key, value| {
             last_statuses.push(record::decode_last_status(key, value)?);
             Ok(())
         })?;
@@ -310,13 +323,26 @@ impl Disk {
         match decode(&value) {
             Ok(record) => Ok(Some(record)),
             Err(error) => {
-                self.set_aside(&self.meta, key, &value, &error)?;
+                self.copy_aside(&self.meta, key, &value, &error)?;
+                self.meta.remove(key)?;
                 Ok(None)
             }
         }
     }
 
-    /// Hands over each record of a tree; those that do not decode are set aside and returned.
+    /// Hands over each record of a tree; those that do not decode are moved aside.
+    fn take(
+        &self,
+        tree: &Tree,
+        decode: impl FnMut(&[u8], &[u8]) -> Result<(), record::RecordError>,
+    ) -> Result<(), DiskError> {
+        for key in self.each(tree, decode)? {
+            tree.remove(key)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over each record of a tree; those that do not decode are copied aside and returned.
     fn each(
         &self,
         tree: &Tree,
@@ -326,14 +352,14 @@ impl Disk {
         for entry in tree {
             let (key, value) = entry?;
             if let Err(error) = decode(&key, &value) {
-                self.set_aside(tree, &key, &value, &error)?;
+                self.copy_aside(tree, &key, &value, &error)?;
                 damaged.push(key);
             }
         }
         Ok(damaged)
     }
 
-    fn set_aside(
+    fn copy_aside(
         &self,
         tree: &Tree,
         key: &[u8],
@@ -349,7 +375,6 @@ impl Disk {
         );
         let place = [name.as_ref(), b"/", key].concat();
         self.quarantine.insert(place, value)?;
-        tree.remove(key)?;
         Ok(())
     }
 }

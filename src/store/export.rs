@@ -2,7 +2,7 @@
 //! for the day on which the store itself cannot be opened.
 //!
 //! ```json
-//! {"gatehouse_export":1,"events_reserved":1000001}
+//! {"gatehouse_export":1,"groups":9,"events_reserved":1000001}
 //! {"device":{"id":7,"address":"192.0.2.7:51211","use_ssl":false}}
 //! {"accept_filter":{"allow_all":false,"device_ids":[7],"ip_addrs":[],"subnet_masks":[]}}
 //! {"identity":{"id":3221225472,"owner":"","device":"lamp"}}
@@ -26,6 +26,7 @@ const FORMAT: u32 = 1;
 enum Line {
     Head {
         gatehouse_export: u32,
+        groups: u64,
         events_reserved: u64,
     },
     Device {
@@ -76,6 +77,7 @@ pub fn write(desired: &Desired) -> Vec<u8> {
         &mut text,
         &Line::Head {
             gatehouse_export: FORMAT,
+            groups: desired.groups,
             events_reserved: desired.events_reserved,
         },
     );
@@ -87,6 +89,14 @@ pub fn write(desired: &Desired) -> Vec<u8> {
         push(&mut text, &identity_line(*id, identity));
     }
     text
+}
+
+/// How many groups of changes the export knows of, by its first line; 0 when it does not say.
+pub fn groups(first_line: &[u8]) -> u64 {
+    match serde_json::from_slice(first_line) {
+        Ok(Line::Head { groups, .. }) => groups,
+        _ => 0,
+    }
 }
 
 /// Reads what can be read, and says which lines could not.
@@ -145,11 +155,19 @@ fn read_line(line: &[u8], desired: &mut Desired) -> Result<(), String> {
     match serde_json::from_slice(line).map_err(|error| error.to_string())? {
         Line::Head {
             gatehouse_export: FORMAT,
+            groups,
             events_reserved,
-        } => desired.events_reserved = events_reserved,
+        } => {
+            desired.groups = groups;
+            desired.events_reserved = events_reserved;
+        }
         Line::Head {
             gatehouse_export, ..
-        } => return Err(format!("the format is {gatehouse_export} instead of {FORMAT}")),
+        } => {
+            return Err(format!(
+                "the format is {gatehouse_export} instead of {FORMAT}"
+            ));
+        }
         Line::Device { device } => {
             let id = device_id(device.id)?;
             let (address, use_ssl) = (device.address, device.use_ssl);
@@ -192,7 +210,10 @@ mod tests {
     proptest! {
         #[test]
         fn an_export_comes_back_as_it_was(desired in any_desired()) {
-            prop_assert_eq!(read(&write(&desired)), (desired, Vec::new()));
+            let text = write(&desired);
+            let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            prop_assert_eq!(groups(first_line), desired.groups);
+            prop_assert_eq!(read(&text), (desired, Vec::new()));
         }
 
         #[test]
@@ -204,9 +225,9 @@ mod tests {
 
     #[test]
     fn a_bad_line_costs_itself_alone() {
-        let text = b"{\"gatehouse_export\":1,\"events_reserved\":5}\n{\"device\":{\"id\":0}}\n\
+        let text = b"{\"gatehouse_export\":1,\"groups\":3,\"events_reserved\":5}\n{\"device\":{\"id\":0}}\n\
             garbage\n{\"device\":{\"id\":7,\"address\":\"192.0.2.7:51211\",\"use_ssl\":false}}\n\
-            {\"gatehouse_export\":2,\"events_reserved\":9}\n";
+            {\"gatehouse_export\":2,\"groups\":3,\"events_reserved\":9}\n";
         let (desired, bad) = read(text);
         assert_eq!(desired.devices.len(), 1);
         assert_eq!(desired.events_reserved, 5);

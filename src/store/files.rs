@@ -1,7 +1,7 @@
 //! The files beside sled: who has the store open, and the export.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// Where things lie in the data directory.
@@ -81,6 +81,20 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     new.as_file().sync_all()?;
     new.persist(path)?;
     sync_directory(directory)
+}
+
+/// The first line of a file, at most 1,024 bytes of it; empty when there is no such file.
+///
+/// # Errors
+/// What the operating system says.
+pub fn first_line(path: &Path) -> io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let mut line = Vec::new();
+    BufReader::new(file.take(1024)).read_until(b'\n', &mut line)?;
+    Ok(line)
 }
 
 /// Has the names in a directory on disk.

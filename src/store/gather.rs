@@ -111,8 +111,12 @@ mod tests {
         StatusEvent {
             number,
             device,
-            change: [Change::Added, Change::Changed, Change::Removed, Change::Refused]
-                [(number / 3 % 4) as usize],
+            change: [
+                Change::Added,
+                Change::Changed,
+                Change::Removed,
+                Change::Refused,
+            ][(number / 3 % 4) as usize],
             old: None,
             new: Status::ALL[(number % 8) as usize],
             unix_ms: 0,
@@ -124,7 +128,9 @@ mod tests {
 
     fn statuses(gathered: &Gathered) -> BTreeMap<DeviceId, Option<Status>> {
         let mut statuses = gathered.lost().cloned().unwrap_or_default().statuses;
-        gathered.iter().for_each(|event| note_status(&mut statuses, event));
+        gathered
+            .iter()
+            .for_each(|event| note_status(&mut statuses, event));
         statuses
     }
 

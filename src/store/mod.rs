@@ -95,10 +95,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`] when another process has it open, a newer gateway wrote it, or the operating
     /// system refuses.
-    pub fn open(
-        directory: &Path,
-        retention: Retention,
-    ) -> Result<(Opened, Stored), OpenError> {
+    pub fn open(directory: &Path, retention: Retention) -> Result<(Opened, Stored), OpenError> {
         let (found, stored) = open::open(directory)?;
         let worker = worker::Worker::new(found, retention);
         Ok((Opened { worker }, stored))
@@ -186,7 +183,8 @@ impl Opened {
         let inbox = Arc::new(Inbox::default());
         let on_commit: OnCommit = Arc::new(on_commit);
         let thread = self.worker.spawn(inbox.clone(), on_commit.clone());
-        let thread = thread.map_err(|error| format!("the store's thread did not start: {error}"))?;
+        let thread =
+            thread.map_err(|error| format!("the store's thread did not start: {error}"))?;
         Ok(Store {
             shared: Arc::new(Shared {
                 inbox,

@@ -109,7 +109,7 @@ struct Begun {
 }
 
 fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
-    let first = match open_guarded(&layout.store()) {
+    let first = match open_whole(layout) {
         Err(DiskError::Damaged(problem)) => problem,
         other => return other,
     };
@@ -117,7 +117,7 @@ fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
     tracing::error!(problem = %first, "the store is damaged; trying without its snapshot files");
     let snapshots = layout.quarantine(unix_seconds, ".snapshots");
     files::move_snapshots(&layout.store(), &snapshots)?;
-    match open_guarded(&layout.store()) {
+    match open_whole(layout) {
         Err(DiskError::Damaged(problem)) => {
             tracing::error!(%problem, "the store is damaged and is set aside");
             quarantine(layout, unix_seconds)
@@ -127,6 +127,20 @@ fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
             other
         }
     }
+}
+
+/// Opens a store that has at least what its export knows of. On some damage sled opens without a
+/// word and has lost the newest of what it held, or all of it.
+fn open_whole(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
+    let exported = export::groups(&files::first_line(&layout.export())?);
+    let (disk, loaded) = open_guarded(&layout.store())?;
+    let found = loaded.desired.groups;
+    if found < exported {
+        return Err(DiskError::Damaged(format!(
+            "it has {found} groups of changes, and its export has {exported}"
+        )));
+    }
+    Ok((disk, loaded))
 }
 
 /// Sets the store aside and fills a new one from the newest export.
@@ -199,6 +213,10 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
     let batches = loaded.batches;
     let coverage = Coverage::start(floor, runs, batches, &loaded.damaged_batches, base);
     disk.start_run(&coverage, reserved)?;
+    // Only after the note that the log does not reach behind them.
+    disk.drop_batches(&loaded.damaged_batches, &coverage)?;
+    desired.groups += 1;
+    disk.count_groups(desired.groups)?;
     disk.sync()?;
     desired.events_reserved = reserved;
     let stored = Stored {

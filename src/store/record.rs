@@ -141,6 +141,16 @@ pub fn decode_numbers(bytes: &[u8]) -> Result<u64, RecordError> {
     Ok(proto::Numbers::decode(bytes)?.reserved)
 }
 
+pub fn encode_groups(count: u64) -> Vec<u8> {
+    proto::Groups { count }.encode_to_vec()
+}
+
+/// # Errors
+/// [`RecordError::Malformed`].
+pub fn decode_groups(bytes: &[u8]) -> Result<u64, RecordError> {
+    Ok(proto::Groups::decode(bytes)?.count)
+}
+
 pub fn encode_coverage(floor: u64, runs: &[Run]) -> Vec<u8> {
     let run = |run: &Run| proto::Run {
         base: run.base,
@@ -309,19 +319,29 @@ mod tests {
         let cause = proptest::option::of((select(CauseKind::ALL.to_vec()), ".{0,20}"));
         let next_try = proptest::option::of(any::<u64>());
         let status = (change, proptest::option::of(any_status()), any_status());
-        (any_id(), status, any::<u64>(), cause, any::<u32>(), next_try).prop_map(
-            |(device, (change, old, new), unix_ms, cause, attempt, next_try_unix_ms)| StatusEvent {
-                number: 0,
-                device,
-                change,
-                old,
-                new,
-                unix_ms,
-                cause: cause.map(|(kind, detail)| Cause::new(kind, detail)),
-                attempt,
-                next_try_unix_ms,
-            },
+        (
+            any_id(),
+            status,
+            any::<u64>(),
+            cause,
+            any::<u32>(),
+            next_try,
         )
+            .prop_map(
+                |(device, (change, old, new), unix_ms, cause, attempt, next_try_unix_ms)| {
+                    StatusEvent {
+                        number: 0,
+                        device,
+                        change,
+                        old,
+                        new,
+                        unix_ms,
+                        cause: cause.map(|(kind, detail)| Cause::new(kind, detail)),
+                        attempt,
+                        next_try_unix_ms,
+                    }
+                },
+            )
     }
 
     proptest! {
@@ -380,6 +400,7 @@ mod tests {
         ) {
             prop_assert_eq!(decode_schema(&encode_schema(version)), Ok(version));
             prop_assert_eq!(decode_numbers(&encode_numbers(reserved)), Ok(reserved));
+            prop_assert_eq!(decode_groups(&encode_groups(floor)), Ok(floor));
             let mut end = 0;
             let mut runs = Vec::new();
             for (gap, length) in steps {
@@ -422,7 +443,10 @@ mod tests {
         assert_eq!(decode(|event| event.change = 0), RecordError::Change(0));
         assert_eq!(decode(|event| event.change = 5), RecordError::Change(5));
         assert_eq!(decode(|event| event.new = 3), RecordError::Status(3));
-        assert_eq!(decode(|event| event.old = Some(-1)), RecordError::Status(-1));
+        assert_eq!(
+            decode(|event| event.old = Some(-1)),
+            RecordError::Status(-1)
+        );
         assert_eq!(decode(|event| event.device = 0), RecordError::NoDevice);
         assert_eq!(decode(|event| event.number = 2), RecordError::Order);
         let unknown_cause = decode(|event| event.cause = Some(proto::Cause::default()));

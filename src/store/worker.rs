@@ -171,7 +171,9 @@ impl Worker {
             .iter()
             .try_for_each(|change| disk.apply(change))?;
         disk.remove_identities(&repair.stray_identities)?;
-        let stray = self.coverage.reconcile(&loaded.batches);
+        disk.count_groups(self.desired.groups)?;
+        let mut stray = self.coverage.reconcile(&loaded.batches);
+        stray.extend(loaded.damaged_batches);
         disk.drop_batches(&stray, &self.coverage)?;
         disk.sync()?;
         tracing::info!("the store works again");
@@ -195,7 +197,9 @@ impl Worker {
         for (_, change) in &self.group {
             disk.apply(change)?;
         }
+        disk.count_groups(self.desired.groups + 1)?;
         disk.sync()?;
+        self.desired.groups += 1;
         self.export.changed(clock::now().instant);
         for (_, change) in &self.group {
             self.desired.apply(change);
@@ -261,7 +265,9 @@ impl Worker {
         let history = self.history(query.after, query.until);
         let failed = history.as_ref().err().cloned();
         // Who asked may have gone away meanwhile.
-        let _ = query.answer.send(history.map_err(|error| error.to_string()));
+        let _ = query
+            .answer
+            .send(history.map_err(|error| error.to_string()));
         match failed {
             Some(error) if self.disk.is_some() => Err(error),
             _ => Ok(()),
@@ -281,7 +287,9 @@ impl Worker {
             let disk = self.disk.as_ref();
             let disk = disk.ok_or_else(|| DiskError::Refused(self.problem.clone()))?;
             let Some(batch) = disk.batch(first)? else {
+                // The batch goes together with the note that the log does not reach behind it.
                 self.coverage.lose_batch(first);
+                disk.drop_batches(&[first], &self.coverage)?;
                 return Ok(History::Gap);
             };
             events.extend(batch.into_iter().filter(wanted));
