@@ -142,7 +142,7 @@ fn a_copy_made_at_an_acknowledgement_has_what_was_acknowledged() {
     let (from, to) = (directory.path().to_owned(), copies.path().to_owned());
     let (told, commits) = channel();
     let on_commit = move |id: CommitId, result: Result<(), String>| {
-        if id.0 % 10 == 0 {
+        if id.0.is_multiple_of(10) {
             copy(&from, &to.join(id.0.to_string()));
         }
         told.send((id, result)).unwrap_or_default();
