@@ -59,7 +59,12 @@ pub struct Batch {
 pub struct Coverage {
     floor: u64,
     past: Vec<Run>,
+    /// Its end is what was written, because the disk is told of it.
     current: Run,
+    /// The end before the newest batch.
+    end_before: u64,
+    /// The newest number of the present run that will never be written.
+    lost: u64,
     batches: BTreeMap<u64, Batch>,
     events: u64,
 }
@@ -97,6 +102,8 @@ impl Coverage {
             floor,
             past: runs,
             current: Run { base, end: base },
+            end_before: base,
+            lost: base,
             events: batches.iter().map(|batch| batch.events).sum(),
             batches: batches
                 .into_iter()
@@ -126,6 +133,7 @@ impl Coverage {
     /// Takes in a batch that was written, newer than all before it.
     pub fn add(&mut self, batch: Batch) {
         self.events += batch.events;
+        self.end_before = self.current.end;
         self.current.end = self.current.end.max(batch.last);
         self.batches.insert(batch.first, batch);
     }
@@ -134,9 +142,7 @@ impl Coverage {
     /// log and will not be.
     pub fn lose(&mut self, through: u64) {
         self.floor = self.floor.max(through);
-        if through > self.current.base {
-            self.current.end = self.current.end.max(through);
-        }
+        self.lost = self.lost.max(through);
         self.forget_runs();
     }
 
@@ -153,6 +159,7 @@ impl Coverage {
         if let Some(batch) = self.batches.remove(&first) {
             self.events -= batch.events;
         }
+        self.current.end = self.end_before;
     }
 
     /// Compares with the batches that are really stored, and returns the first numbers of those
@@ -192,7 +199,7 @@ impl Coverage {
     pub fn reaches(&self, after: u64, gathered: Option<u64>) -> bool {
         let current = Run {
             base: self.current.base,
-            end: self.current.end.max(gathered.unwrap_or(0)),
+            end: self.current.end.max(self.lost).max(gathered.unwrap_or(0)),
         };
         let holds = |run: &Run| run.base <= after && after <= run.end;
         after >= self.floor && (holds(&current) || self.past.iter().any(holds))
@@ -242,6 +249,8 @@ mod tests {
         Give(u64),
         /// What is gathered is written.
         Write,
+        /// The disk refuses what is gathered, having taken it or not, and is opened again.
+        FailedWrite(bool),
         /// The oldest of what is gathered is dropped for want of memory.
         Overflow,
         /// The process dies; what is gathered is lost. The block that was reserved reaches so
@@ -256,6 +265,7 @@ mod tests {
         prop_oneof![
             4 => (1..5u64).prop_map(Step::Give),
             4 => Just(Step::Write),
+            1 => any::<bool>().prop_map(Step::FailedWrite),
             1 => Just(Step::Overflow),
             2 => (0..4u64).prop_map(Step::Crash),
             1 => (0..6usize, any::<bool>()).prop_map(|(index, at_start)| Step::Damage(index, at_start)),
@@ -298,6 +308,7 @@ mod tests {
             match step {
                 Step::Give(count) => self.give(count),
                 Step::Write => self.write(),
+                Step::FailedWrite(taken) => self.fail_to_write(taken),
                 Step::Overflow if !self.gathered.is_empty() => {
                     let lost = self.gathered.remove(0);
                     self.coverage.lose(lost);
@@ -337,6 +348,29 @@ mod tests {
             self.stored
                 .retain(|(numbers, _)| !trimmed.contains(&numbers[0]));
             self.on_disk = (self.coverage.floor(), self.coverage.runs());
+        }
+
+        fn fail_to_write(&mut self, taken: bool) {
+            let Some(first) = self.gathered.first().copied() else {
+                return;
+            };
+            self.coverage.add(batch(&self.gathered, self.now_ms));
+            let trimmed = self.coverage.trim(RETENTION, self.now_ms);
+            if taken {
+                self.stored.push((self.gathered.clone(), self.now_ms));
+                self.stored
+                    .retain(|(numbers, _)| !trimmed.contains(&numbers[0]));
+            }
+            self.coverage.take_back(first);
+            let stray = self.coverage.reconcile(&self.batches());
+            self.stored
+                .retain(|(numbers, _)| !stray.contains(&numbers[0]));
+            self.on_disk = (self.coverage.floor(), self.coverage.runs());
+        }
+
+        fn batches(&self) -> Vec<Batch> {
+            let stored = self.stored.iter();
+            stored.map(|(numbers, ms)| batch(numbers, *ms)).collect()
         }
 
         fn restart(&mut self, unused: u64, damaged: &[u64]) {
