@@ -266,8 +266,19 @@ mod tests {
         assert_eq!(number(&mut subscription).await, Some(1));
     }
 
+    #[test]
+    fn a_waiting_subscriber_is_woken() {
+        let hub = Hub::new(1, 0);
+        let mut subscription = hub.subscribe(4).unwrap();
+        let mut next = std::pin::pin!(subscription.next());
+        assert_eq!(next.as_mut().now_or_never(), None);
+        hub.publish(&[event(1, 1)]);
+        let woken = next.as_mut().now_or_never().flatten();
+        assert_eq!(woken.map(|delivery| delivery.event.number), Some(1));
+    }
+
     #[tokio::test]
-    async fn a_waiting_subscriber_is_woken_by_another_thread() {
+    async fn events_come_from_another_thread() {
         let hub = Hub::new(1, 0);
         let mut subscription = hub.subscribe(0).unwrap();
         let publisher = hub.clone();

@@ -486,6 +486,17 @@ mod tests {
     }
 
     #[test]
+    fn who_saw_the_newest_lost_event_missed_nothing() {
+        let mut coverage = Coverage::start(0, Vec::new(), Vec::new(), &[], 0);
+        coverage.lose(5);
+        assert!(!coverage.reaches(4, Some(6)));
+        assert!(coverage.reaches(5, None));
+        let restarted = Coverage::start(coverage.floor(), coverage.runs(), Vec::new(), &[], 9);
+        assert!(!restarted.reaches(5, None));
+        assert!(restarted.reaches(9, None));
+    }
+
+    #[test]
     fn a_thousand_starts_are_remembered_and_no_more() {
         let mut runs = Vec::new();
         for start in 0..2000 {

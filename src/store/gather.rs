@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn event(number: u64) -> StatusEvent {
-        let device = DeviceId::new(1 + (number % 7) as u32).unwrap();
+        let device = DeviceId::new(1 + (number % 70_001) as u32).unwrap();
         StatusEvent {
             number,
             device,
