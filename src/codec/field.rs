@@ -219,4 +219,10 @@ mod tests {
         assert_eq!(fields.next(), Some(Err(DecodeError::WireType(3))));
         assert_eq!(fields.next(), None);
     }
+
+    #[test]
+    fn long_key_as_drawn_in_2020_is_refused() {
+        let mut fields = Fields::new(Dialect::Doc2020, &[0x81, 0x01, 0x05]);
+        assert_eq!(fields.next(), Some(Err(DecodeError::BadKey(0x81))));
+    }
 }

@@ -252,20 +252,21 @@ pub(crate) mod tests {
         }
     }
 
-    fn nested(version: Version, depth: usize) -> Vec<u8> {
-        let mut value = Value::Null;
-        for _ in 0..depth {
-            value = Value::Array(vec![value]);
-        }
-        encoded(version, &value)
-    }
-
     #[test]
     fn nesting_ends_at_the_limit() {
+        let in_array = |value| Value::Array(vec![value]);
+        let in_map = |value| Value::map([("", value)]);
+        let nested = |container: fn(Value) -> Value, depth| {
+            (0..depth).fold(Value::Null, |value, _| container(value))
+        };
         for version in [Version::V1, Version::V2] {
-            assert!(decoded(version, &nested(version, NESTING_MAX)).is_ok());
-            let too_deep = decoded(version, &nested(version, NESTING_MAX + 1));
-            assert_eq!(too_deep, Err(DecodeError::TooDeep));
+            for container in [in_array, in_map] {
+                let deepest = nested(container, NESTING_MAX);
+                assert!(decoded(version, &encoded(version, &deepest)).is_ok());
+                let too_deep = nested(container, NESTING_MAX + 1);
+                let refused = decoded(version, &encoded(version, &too_deep));
+                assert_eq!(refused, Err(DecodeError::TooDeep));
+            }
         }
     }
 
@@ -292,11 +293,23 @@ pub(crate) mod tests {
 
     #[test]
     fn last_of_equal_keys_counts() {
-        let pairs = [("a", 1_u64), ("b", 2), ("a", 3)];
-        let twice = Value::map(pairs);
+        let twice = Value::map([("a", 1_u64), ("a", 2), ("b", 3)]);
         for version in [Version::V1, Version::V2] {
             let value = decoded(version, &encoded(version, &twice));
-            assert_eq!(value, Ok(Value::map([("b", 2_u64), ("a", 3)])));
+            assert_eq!(value, Ok(Value::map([("a", 2_u64), ("b", 3)])));
+        }
+    }
+
+    #[test]
+    fn whole_floats_go_as_integers_while_they_fit() {
+        let two_pow_63 = 2_f64.powi(63);
+        for version in [Version::V1, Version::V2] {
+            let through =
+                |number: f64| decoded(version, &encoded(version, &Value::Float(number))).unwrap();
+            assert_eq!(through(2.0), Value::Unsigned(2));
+            assert_eq!(through(-7.0), Value::Negative(-7));
+            assert_eq!(through(-two_pow_63), Value::Negative(i64::MIN));
+            assert_eq!(through(two_pow_63), Value::Float(two_pow_63));
         }
     }
 
