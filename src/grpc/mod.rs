@@ -1,5 +1,16 @@
 //! The gRPC services.
 
+pub mod connect;
+pub mod convert;
+pub mod fleet;
+pub mod fleet_view;
+pub mod generation;
+pub mod routes;
+pub mod server;
+pub mod status;
+pub mod stop;
+pub mod watch;
+
 /// The messages and services of the contracts in `proto/`, nested as their packages are.
 pub mod proto {
     pub mod gsdk {
@@ -18,4 +29,26 @@ pub mod proto {
             tonic::include_proto!("gatehouse.v1");
         }
     }
+}
+
+use crate::grpc::connect::ConnectService;
+use crate::grpc::fleet::FleetService;
+use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
+use crate::grpc::proto::gsdk::connect::connect_server::ConnectServer;
+use crate::grpc::routes::Routes;
+use crate::grpc::server::{ServeError, Server, Settings};
+use crate::handle::Gateway;
+
+/// Starts to serve a gateway.
+///
+/// # Errors
+/// [`ServeError`] when the address cannot be listened on.
+pub async fn serve(gateway: Gateway, settings: Settings) -> Result<Server, ServeError> {
+    let (stopper, stop) = stop::channel();
+    let connect = ConnectServer::new(ConnectService::new(gateway.clone(), stop.clone()))
+        .max_decoding_message_size(settings.message_size_max);
+    let fleet = FleetServer::new(FleetService::new(gateway, stop))
+        .max_decoding_message_size(settings.message_size_max);
+    let routes = Routes::default().with(connect).with(fleet);
+    Server::start(settings, routes, stopper).await
 }

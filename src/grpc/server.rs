@@ -1,0 +1,397 @@
+//! The gRPC server: TLS always, one slow or silent peer hinders nobody, and it stops when told.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use crate::grpc::routes::Routes;
+use crate::grpc::stop::{self, Stop, Stopper};
+
+/// The largest request by default, in bytes: 72 MiB, as clients of the Connect API expect.
+pub const MESSAGE_SIZE_MAX: usize = 75_497_472;
+
+/// How long to wait after an accept that failed for want of files or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections whose handshake is done and that tonic has not taken yet.
+const READY_MAX: usize = 16;
+
+/// What every HTTP/2 client says first.
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Whether a peer may connect from this address.
+pub type PeerAllowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// How to serve.
+#[derive(Clone)]
+pub struct Settings {
+    /// Port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Read at each handshake, so that a new certificate counts from the next connection on. Must
+    /// offer the ALPN protocol `h2`.
+    pub tls: Arc<ArcSwap<ServerConfig>>,
+    /// Asked before the handshake; peers on IPv6 sockets with an IPv4 address are asked for by
+    /// the latter.
+    pub peer_allowed: PeerAllowed,
+    /// The largest request, in bytes.
+    pub message_size_max: usize,
+    /// Clients connected at once, those in the handshake included; one more is closed at once.
+    pub connections_max: usize,
+    /// Handshakes in progress; one more waits in the backlog of the listening socket.
+    pub handshakes_max: usize,
+    /// Within which a handshake must end.
+    pub handshake_deadline: Duration,
+    /// Calls in progress on one connection.
+    pub streams_max: u32,
+    /// After this long without a sign of life a client is pinged.
+    pub keep_alive_interval: Duration,
+    /// Within which it must answer the ping.
+    pub keep_alive_timeout: Duration,
+    /// How long calls may still take after a stop; then they are cut.
+    pub stop_deadline: Duration,
+}
+
+impl Settings {
+    /// The defaults, where they do not depend on the installation.
+    pub fn new(
+        listen: SocketAddr,
+        tls: Arc<ArcSwap<ServerConfig>>,
+        peer_allowed: PeerAllowed,
+    ) -> Self {
+        Self {
+            listen,
+            tls,
+            peer_allowed,
+            message_size_max: MESSAGE_SIZE_MAX,
+            connections_max: 1024,
+            handshakes_max: 256,
+            handshake_deadline: Duration::from_secs(10),
+            streams_max: 256,
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(20),
+            stop_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(
+        "gRPC cannot listen on {address}: the port is in use by another program; stop that program or choose another port"
+    )]
+    InUse { address: SocketAddr },
+    #[error("gRPC cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// A running server. Dropping it cuts every connection at once.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    stop_deadline: Duration,
+    /// Ends streams and the accept loop.
+    stopper: Stopper,
+    /// Cuts the connections.
+    cutter: Stopper,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Server {
+    /// Listens and serves. `stopper` belongs to the [`Stop`] that the services' streams hear.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the address cannot be listened on.
+    pub async fn start(
+        settings: Settings,
+        routes: Routes,
+        stopper: Stopper,
+    ) -> Result<Self, ServeError> {
+        let (listener, local_addr) = listen(settings.listen).await?;
+        let (cutter, cut) = stop::channel();
+        let (ready_in, ready) = mpsc::channel(READY_MAX);
+        let stop_deadline = settings.stop_deadline;
+        let serving = serve(&settings, routes, ready, stopper.listen());
+        let accepting = Acceptor::new(settings, ready_in, cut).run(listener, stopper.listen());
+        Ok(Self {
+            local_addr,
+            stop_deadline,
+            stopper,
+            cutter,
+            tasks: [tokio::spawn(accepting), tokio::spawn(serving)],
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Accepts no more, ends streams with UNAVAILABLE, lets calls in progress end until the
+    /// deadline, then cuts what is left.
+    pub async fn stop(self) {
+        self.stopper.stop();
+        let [accepting, mut serving] = self.tasks;
+        if tokio::time::timeout(self.stop_deadline, &mut serving)
+            .await
+            .is_err()
+        {
+            tracing::warn!("grpc calls were still in progress at the stop and are cut");
+            self.cutter.stop();
+            // Every connection ends at its next poll, which the cut has woken.
+            ended(serving).await;
+        }
+        ended(accepting).await;
+    }
+}
+
+async fn ended(task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "a grpc server task failed");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::InUse { address },
+        _ => ServeError::Listen { address, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local_addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, local_addr))
+}
+
+fn serve(
+    settings: &Settings,
+    routes: Routes,
+    ready: mpsc::Receiver<io::Result<Connection>>,
+    mut stop: Stop,
+) -> impl Future<Output = ()> + Send + use<> {
+    let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(settings.streams_max)
+        .http2_keepalive_interval(Some(settings.keep_alive_interval))
+        .http2_keepalive_timeout(Some(settings.keep_alive_timeout));
+    async move {
+        let signal = async move { stop.requested().await };
+        let served =
+            server.serve_with_incoming_shutdown(routes, ReceiverStream::new(ready), signal);
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the grpc server ended");
+        }
+    }
+}
+
+/// Takes connections from the socket and hands them over once their handshake is done.
+struct Acceptor {
+    settings: Settings,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    ready: mpsc::Sender<io::Result<Connection>>,
+    cut: Stop,
+}
+
+impl Acceptor {
+    fn new(settings: Settings, ready: mpsc::Sender<io::Result<Connection>>, cut: Stop) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(settings.connections_max)),
+            handshakes: Arc::new(Semaphore::new(settings.handshakes_max)),
+            settings,
+            ready,
+            cut,
+        }
+    }
+
+    async fn run(self, listener: TcpListener, mut stop: Stop) {
+        tokio::select! {
+            () = stop.requested() => {}
+            () = self.accept(listener) => {}
+        }
+    }
+
+    async fn accept(&self, listener: TcpListener) {
+        // The semaphore is never closed; were it, there would be nothing left to accept.
+        while let Ok(handshake) = self.handshakes.clone().acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer, handshake),
+                Err(error) => {
+                    tracing::warn!(%error, "grpc cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
+        if !(self.settings.peer_allowed)(peer.ip().to_canonical()) {
+            tracing::info!(%peer, "grpc peer refused: its network is not open");
+            return;
+        }
+        let Ok(slot) = self.connections.clone().try_acquire_owned() else {
+            let connections_max = self.settings.connections_max;
+            tracing::warn!(%peer, connections_max, "grpc peer refused: too many connections");
+            return;
+        };
+        let tls = TlsAcceptor::from(self.settings.tls.load_full());
+        let deadline = self.settings.handshake_deadline;
+        let ready = self.ready.clone();
+        let cut = self.cut.clone();
+        tokio::spawn(async move {
+            let accepted = tokio::time::timeout(deadline, secure(&tls, stream)).await;
+            drop(handshake);
+            match accepted {
+                Ok(Ok(stream)) => {
+                    let connection = Connection::new(stream, peer, slot, cut);
+                    // It fails when the server has stopped, which closes the connection.
+                    let _ = ready.send(Ok(connection)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "grpc handshake failed"),
+                Err(_) => tracing::debug!(%peer, "grpc handshake not done in time"),
+            }
+        });
+    }
+}
+
+/// Ends with a client that speaks HTTP/2: a peer that says nothing after its handshake would
+/// otherwise keep a connection for ever.
+async fn secure(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    let mut stream = tls.accept(stream).await?;
+    let mut preface = [0; PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    if preface != PREFACE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the client does not speak HTTP/2",
+        ));
+    }
+    Ok(stream)
+}
+
+/// One client's connection, which can be cut and counts until it is gone.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    /// What was read of the client already and must be read again.
+    preface: &'static [u8],
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_cut: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Who called; found in the extensions of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+}
+
+impl Connection {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        slot: OwnedSemaphorePermit,
+        mut cut: Stop,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            preface: &PREFACE,
+            is_cut: false,
+            cut: Box::pin(async move { cut.requested().await }),
+            _slot: slot,
+        }
+    }
+
+    /// Ready with an error once the connection is cut. Every poll asks it, so that the cut wakes
+    /// whatever the connection is waiting for.
+    fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.is_cut {
+            ready!(self.cut.as_mut().poll(context));
+            self.is_cut = true;
+        }
+        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        Peer { address: self.peer }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_cut(context) {
+            return Poll::Ready(Err(error));
+        }
+        if !self.preface.is_empty() {
+            let (now, later) = self
+                .preface
+                .split_at(self.preface.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.preface = later;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_cut(context) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_cut(context) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_cut(context) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
