@@ -162,3 +162,173 @@ fn change(change: Change) -> wire::Change {
 fn address(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cause::CauseKind;
+    use crate::device::{ConnectionMode, Status};
+    use crate::event::StatusEvent;
+    use crate::identity::Identity;
+
+    fn id(id: u32) -> DeviceId {
+        DeviceId::new(id).expect("not zero")
+    }
+
+    fn view(device: u32) -> DeviceView {
+        DeviceView {
+            id: id(device),
+            identity: Some(Identity::new("acme", "door-7").expect("a name")),
+            origin: Origin::Auto,
+            mode: ConnectionMode::ServerToDevice,
+            address: "[::ffff:192.0.2.7]:51211".parse().expect("an address"),
+            use_ssl: false,
+            status: Status::TcpConnected,
+            since_unix_ms: 11,
+            device_type: 9,
+            session: Some(SessionView {
+                link: LinkKind::Aes,
+                proof: Proof::DeviceKey,
+                peer: "192.0.2.7:51211".parse().expect("an address"),
+            }),
+            attempt: 3,
+            next_try_unix_ms: Some(12),
+            cause: Some(Cause::new(CauseKind::DialFailed, "refused")),
+        }
+    }
+
+    fn snapshot(ids: impl IntoIterator<Item = u32>) -> Snapshot {
+        Snapshot {
+            devices: ids
+                .into_iter()
+                .map(|device| (id(device), Arc::new(view(device))))
+                .collect(),
+            event_number: 42,
+            ..Snapshot::default()
+        }
+    }
+
+    fn list(snapshot: &Snapshot, after_device_id: u32, page_size: u32) -> (Vec<u32>, u32) {
+        let request = wire::ListRequest {
+            after_device_id,
+            page_size,
+        };
+        let page = page(snapshot, request);
+        assert_eq!(page.event_number, 42);
+        let ids = page.devices.iter().map(|device| device.device_id);
+        (ids.collect(), page.next_after_device_id)
+    }
+
+    #[test]
+    fn pages_follow_each_other_without_a_hole() {
+        let snapshot = snapshot([1, 2, 5, 9, u32::MAX]);
+        assert_eq!(list(&snapshot, 0, 2), (vec![1, 2], 2));
+        assert_eq!(list(&snapshot, 2, 2), (vec![5, 9], 9));
+        assert_eq!(list(&snapshot, 9, 2), (vec![u32::MAX], 0));
+        assert_eq!(list(&snapshot, u32::MAX, 2), (vec![], 0));
+        assert_eq!(list(&snapshot, 0, 5), (vec![1, 2, 5, 9, u32::MAX], 0));
+        assert_eq!(list(&snapshot, 3, 0), (vec![5, 9, u32::MAX], 0));
+        assert_eq!(
+            list(
+                &Snapshot {
+                    event_number: 42,
+                    ..Snapshot::default()
+                },
+                0,
+                0
+            ),
+            (vec![], 0)
+        );
+    }
+
+    #[test]
+    fn a_page_is_never_longer_than_the_limit() {
+        let snapshot = snapshot(1..=5001);
+        for page_size in [0, 5000, 5001, u32::MAX] {
+            let (ids, next) = list(&snapshot, 0, page_size);
+            assert_eq!((ids.len(), next), (5000, 5000));
+        }
+    }
+
+    #[test]
+    fn a_device_is_told_whole() {
+        let told = wire::Device {
+            device_id: 7,
+            identity: Some(wire::Identity {
+                owner: "acme".to_owned(),
+                device: "door-7".to_owned(),
+            }),
+            origin: wire::Origin::Auto.into(),
+            connection_mode: 0,
+            address: "192.0.2.7:51211".to_owned(),
+            use_ssl: false,
+            status: 1,
+            since_unix_ms: 11,
+            r#type: 9,
+            session: Some(wire::Session {
+                link: wire::Link::Aes.into(),
+                proof: wire::Proof::DeviceKey.into(),
+                peer: "192.0.2.7:51211".to_owned(),
+            }),
+            attempt: 3,
+            next_try_unix_ms: Some(12),
+            cause: Some(wire::Cause {
+                kind: "dial_failed".to_owned(),
+                detail: "refused".to_owned(),
+            }),
+        };
+        assert_eq!(device(&view(7)), told);
+    }
+
+    #[test]
+    fn an_event_is_told_whole() {
+        let delivery = Delivery {
+            event: StatusEvent {
+                number: 5,
+                device: id(7),
+                change: Change::Removed,
+                old: Some(Status::Disconnected),
+                new: Status::Disconnected,
+                unix_ms: 6,
+                cause: Some(CauseKind::Deleted.into()),
+                attempt: 1,
+                next_try_unix_ms: Some(9),
+            },
+            conflated: 2,
+        };
+        let told = wire::Event {
+            number: 5,
+            unix_ms: 6,
+            device_id: 7,
+            change: wire::Change::Removed.into(),
+            old_status: Some(0),
+            new_status: 0,
+            cause: Some(wire::Cause {
+                kind: "deleted".to_owned(),
+                detail: String::new(),
+            }),
+            attempt: 1,
+            next_try_unix_ms: Some(9),
+            conflated: 2,
+        };
+        assert_eq!(event(&delivery), told);
+    }
+
+    #[test]
+    fn ids_of_0_are_refused_with_their_index() {
+        let error = device_ids("device_ids", &[1, 0]).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "device_ids[1] is 0; it must be 1 to 4294967295"
+        );
+        assert_eq!(device_ids("device_ids", &[2, 1]), Ok(vec![id(2), id(1)]));
+    }
+
+    #[test]
+    fn watch_queues_are_bounded() {
+        let sizes = [0, 1, u32::MAX].map(watch_queue_size);
+        assert_eq!(sizes, [1024, 1, QUEUE_SIZE_MAX]);
+    }
+}
