@@ -9,6 +9,8 @@ pub mod routes;
 pub mod server;
 pub mod status;
 pub mod stop;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 
 /// The messages and services of the contracts in `proto/`, nested as their packages are.

@@ -158,3 +158,144 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::grpc::generation::Generation;
+    use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
+    use crate::grpc::stop;
+    use crate::grpc::testing::{Seen, Stub};
+
+    /// Answers with the path and the generation that reached it.
+    #[derive(Clone)]
+    struct Echo;
+
+    impl NamedService for Echo {
+        const NAME: &'static str = "gsdk.echo.Echo";
+    }
+
+    impl Service<Request<Body>> for Echo {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let generation = request.extensions().get::<Generation>();
+            let text = format!("{generation:?} {}", request.uri());
+            ready(Ok(Status::aborted(text).into_http()))
+        }
+    }
+
+    fn routes() -> (Routes, mpsc::UnboundedReceiver<Seen>, stop::Stopper) {
+        let (stopper, stop) = stop::channel();
+        let (calls, seen) = mpsc::unbounded_channel();
+        let fleet = FleetServer::new(Stub { stop, calls }).max_decoding_message_size(64);
+        (Routes::default().with(Echo).with(fleet), seen, stopper)
+    }
+
+    /// A call with one message. Its bytes are ASCII, because a text is the one ready-made body.
+    fn request(path: &str, message: &str) -> Request<Body> {
+        let length = u8::try_from(message.len()).expect("a short message");
+        let body = format!("\0\0\0\0{}{message}", char::from(length));
+        Request::builder()
+            .method("POST")
+            .uri(path)
+            .body(Body::new(body))
+            .expect("a request")
+    }
+
+    async fn status(path: &str, message: &str) -> (Code, String) {
+        let (mut routes, _seen, _stopper) = routes();
+        let Ok(response) = routes.call(request(path, message)).await;
+        let status = Status::from_header_map(response.headers()).expect("a status in the head");
+        (status.code(), status.message().to_owned())
+    }
+
+    #[tokio::test]
+    async fn both_generations_reach_one_handler() {
+        for (path, seen) in [
+            ("/gsdk.echo.Echo/Say", "Some(Prefixed) /gsdk.echo.Echo/Say"),
+            ("/echo.Echo/Say", "Some(Bare) /gsdk.echo.Echo/Say"),
+            (
+                "http://gate:4000/echo.Echo/Say",
+                "Some(Bare) http://gate:4000/gsdk.echo.Echo/Say",
+            ),
+        ] {
+            assert_eq!(status(path, "").await, (Code::Aborted, seen.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_served_is_named() {
+        for (path, text) in [
+            ("/config.Config/Get", "unknown service config.Config"),
+            ("/gsdk.input.Input/Get", "unknown service gsdk.input.Input"),
+            (
+                "/gatehouse.v1.Fleet/Fly",
+                "unknown method Fly for service gatehouse.v1.Fleet",
+            ),
+            ("/nonsense", "malformed path /nonsense"),
+        ] {
+            assert_eq!(
+                status(path, "").await,
+                (Code::Unimplemented, text.to_owned())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn too_large_and_undecodable_messages_are_told_apart() {
+        let path = "/gatehouse.v1.Fleet/RetryNow";
+        let too_large = "\0".repeat(65);
+        assert_eq!(status(path, &too_large).await.0, Code::ResourceExhausted);
+        // A list of which fewer bytes follow than it says.
+        assert_eq!(status(path, "\n\x05\x01").await.0, Code::Internal);
+        // A field nobody knows, which is passed over, and no ID.
+        assert_eq!(status(path, "\x78\x01").await.0, Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn the_deadline_of_the_client_drops_the_call() {
+        let (mut routes, mut seen, _stopper) = routes();
+        let mut request = request("/gatehouse.v1.Fleet/List", "");
+        let timeout = HeaderValue::from_static("10m");
+        request.headers_mut().insert("grpc-timeout", timeout);
+        let Ok(response) = routes.call(request).await;
+        let status = Status::from_header_map(response.headers()).expect("a status in the head");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(seen.recv().await, Some(Seen::Begun));
+        assert_eq!(seen.recv().await, Some(Seen::Over));
+    }
+
+    #[test]
+    fn deadlines_are_read_as_the_protocol_writes_them() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(value));
+            grpc_timeout(&headers)
+        };
+        for (value, timeout) in [
+            ("2H", Duration::from_secs(7200)),
+            ("3M", Duration::from_secs(180)),
+            ("4S", Duration::from_secs(4)),
+            ("5m", Duration::from_millis(5)),
+            ("6u", Duration::from_micros(6)),
+            ("99999999n", Duration::from_nanos(99_999_999)),
+        ] {
+            assert_eq!(read(value), Some(timeout), "{value}");
+        }
+        for value in ["", "5", "m", "5x", "-5m", "+5m", "123456789n"] {
+            assert_eq!(read(value), None, "{value}");
+        }
+        assert_eq!(grpc_timeout(&HeaderMap::new()), None);
+    }
+}

@@ -395,3 +395,7 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
