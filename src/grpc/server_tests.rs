@@ -156,9 +156,8 @@ async fn a_message_over_the_limit_leaves_the_link_usable() {
     }
 }
 
-#[tokio::test]
-async fn silent_peers_hinder_nobody_and_are_dropped() {
-    let world = world(|settings| settings.handshake_deadline = Duration::from_millis(300)).await;
+/// Peers that say nothing, and one that falls silent after its handshake.
+async fn silent_peers(world: &World) -> (Vec<TcpStream>, impl AsyncRead + Unpin) {
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(world.tcp().await);
@@ -167,8 +166,22 @@ async fn silent_peers_hinder_nobody_and_are_dropped() {
         .await
         .expect("a handshake");
     greeted.write_all(&PREFACE[..10]).await.expect("sent");
+    (silent, greeted)
+}
+
+#[tokio::test]
+async fn silent_peers_hinder_nobody() {
+    let world = world(|settings| settings.handshake_deadline = Duration::from_secs(86_400)).await;
+    let _peers = silent_peers(&world).await;
     let mut client = world.client().await.expect("connected");
     answers(&mut client).await.expect("an answer");
+}
+
+#[tokio::test]
+async fn silent_peers_are_dropped_at_the_deadline() {
+    let world = world(|settings| settings.handshake_deadline = Duration::from_millis(300)).await;
+    let mut client = world.client().await.expect("connected");
+    let (silent, greeted) = silent_peers(&world).await;
     for stream in silent {
         assert_eq!(until_closed(stream).await, []);
     }
