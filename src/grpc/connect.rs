@@ -23,21 +23,6 @@ impl ConnectService {
     }
 }
 
-/// The generation of paths by which a request came.
-fn generation<T>(request: &Request<T>) -> Generation {
-    request
-        .extensions()
-        .get::<Generation>()
-        .copied()
-        .unwrap_or_default()
-}
-
-fn not_built<T>(rpc: &str) -> Result<Response<T>, Status> {
-    Err(Status::unimplemented(format!(
-        "{rpc} is not built yet in this version"
-    )))
-}
-
 #[tonic::async_trait]
 impl Connect for ConnectService {
     type SubscribeStatusStream = StatusStream;
@@ -215,4 +200,19 @@ impl Connect for ConnectService {
     ) -> Result<Response<wire::DisableSslMultiResponse>, Status> {
         not_built("DisableSSLMulti")
     }
+}
+
+/// The generation of paths by which a request came.
+fn generation<T>(request: &Request<T>) -> Generation {
+    request
+        .extensions()
+        .get::<Generation>()
+        .copied()
+        .unwrap_or_default()
+}
+
+fn not_built<T>(rpc: &str) -> Result<Response<T>, Status> {
+    Err(Status::unimplemented(format!(
+        "{rpc} is not built yet in this version"
+    )))
 }
