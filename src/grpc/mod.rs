@@ -1,6 +1,7 @@
 //! The gRPC services.
 
 pub mod connect;
+pub mod connection;
 pub mod convert;
 pub mod fleet;
 pub mod fleet_view;

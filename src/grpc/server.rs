@@ -2,22 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
 
+use crate::grpc::connection::{Connection, secure};
 use crate::grpc::routes::Routes;
 use crate::grpc::stop::{self, Stop, Stopper};
 
@@ -28,9 +24,6 @@ pub const MESSAGE_SIZE_MAX: usize = 75_497_472;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections whose handshake is done and that tonic has not taken yet.
 const READY_MAX: usize = 16;
-
-/// What every HTTP/2 client says first.
-const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Whether a peer may connect from this address.
 pub type PeerAllowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -264,135 +257,6 @@ impl Acceptor {
                 Err(_) => tracing::debug!(%peer, "grpc handshake not done in time"),
             }
         });
-    }
-}
-
-/// Ends with a client that speaks HTTP/2: a peer that says nothing after its handshake would
-/// otherwise keep a connection for ever.
-async fn secure(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    stream.set_nodelay(true)?;
-    let mut stream = tls.accept(stream).await?;
-    let mut preface = [0; PREFACE.len()];
-    stream.read_exact(&mut preface).await?;
-    if preface != PREFACE {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the client does not speak HTTP/2",
-        ));
-    }
-    Ok(stream)
-}
-
-/// One client's connection, which can be cut and counts until it is gone.
-struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: SocketAddr,
-    /// What was read of the client already and must be read again.
-    preface: &'static [u8],
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_cut: bool,
-    _slot: OwnedSemaphorePermit,
-}
-
-/// Who called; found in the extensions of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub address: SocketAddr,
-}
-
-impl Connection {
-    fn new(
-        stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
-        slot: OwnedSemaphorePermit,
-        mut cut: Stop,
-    ) -> Self {
-        Self {
-            stream,
-            peer,
-            preface: &PREFACE,
-            is_cut: false,
-            cut: Box::pin(async move { cut.requested().await }),
-            _slot: slot,
-        }
-    }
-
-    /// Ready with an error once the connection is cut. Every poll asks it, so that the cut wakes
-    /// whatever the connection is waiting for.
-    fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.is_cut {
-            ready!(self.cut.as_mut().poll(context));
-            self.is_cut = true;
-        }
-        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        Peer { address: self.peer }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(error) = self.poll_cut(context) {
-            return Poll::Ready(Err(error));
-        }
-        if !self.preface.is_empty() {
-            let (now, later) = self
-                .preface
-                .split_at(self.preface.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            self.preface = later;
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(error) = self.poll_cut(context) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_write(context, buffer)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(error) = self.poll_cut(context) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(error) = self.poll_cut(context) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

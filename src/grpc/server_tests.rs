@@ -6,13 +6,14 @@ use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::*;
+use crate::grpc::connection::PREFACE;
 use crate::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gatehouse::v1::{GetRequest, ListRequest, RetryNowRequest, WatchRequest};
