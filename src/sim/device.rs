@@ -1,0 +1,441 @@
+//! The device's side of one conversation.
+//!
+//! ```text
+//! Connecting ── Ok ──► Up ──► Closed        Deaf ──► Closed
+//!      └─ anything else ───────►┘             (never connects, or never speaks again)
+//! ```
+//!
+//! What goes in and out are the bytes of IOTMP; whatever secures them lies outside.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use crate::codec::dialect::Dialect;
+use crate::codec::frame::{self, BODY_MAX, Split};
+use crate::codec::message::{self, Answer, Authentication, Connect, Message, Run, StreamId};
+use crate::codec::pson::Value;
+use crate::sim::info::Info;
+use crate::time::Instant;
+
+/// What every freshly started Linux client takes: its random numbers are never seeded.
+const CONNECT_ID: StreamId = 17767;
+
+/// The interval of a device that asks for none.
+const KEEP_ALIVE_DEFAULT: u64 = 60;
+
+/// How long after the Ok a legacy client sends its first Keep Alive.
+const LEGACY_FIRST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Answers that a slow device holds back; above that the oldest goes out at once.
+const HELD_BACK_MAX: usize = 256;
+
+/// The longest run of garbage, in bytes.
+const GARBAGE_MAX: usize = 512;
+
+const INFO: &str = "device/info";
+/// The function of a resource that only tells, as Describe numbers them.
+const OUTPUT: u64 = 3;
+
+/// Who a simulated device is and how it behaves. More of its person, such as the quirks of one
+/// client, has its place here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Not checked, so that a device can claim what no device may be called.
+    pub username: String,
+    pub device: String,
+    /// Sent as it is, right or wrong; text, as the protocol has it.
+    pub credential: String,
+    pub info: Info,
+    /// Seconds, asked for in the Connect; `None` leaves it to the default of 60.
+    pub keep_alive: Option<u64>,
+    pub dialect: Dialect,
+    pub behaviour: Behaviour,
+}
+
+/// What a device does differently from a good one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    Normal,
+    /// Holds each answer back for this long.
+    Slow(Duration),
+    /// Never sends a byte.
+    Mute,
+    /// Connects, and then never sends another byte.
+    MuteOnceConnected,
+    /// Sends these bytes in place of a Connect; [`garbage`] makes some.
+    Garbage(Vec<u8>),
+    /// Drops the link this long after it was admitted.
+    Churn(Duration),
+}
+
+/// What the device asks of whoever runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send these bytes after those given before.
+    Send(Vec<u8>),
+    /// Something to count.
+    Report(Event),
+    /// Close the link once everything is sent. Nothing comes after this.
+    Close,
+}
+
+/// How far the device came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The gateway answered the Connect with Ok.
+    Admitted,
+    /// The gateway answered otherwise, or not at all; why, as far as it said so.
+    Refused(String),
+    /// The conversation ended after it was admitted, or without ever having begun; why.
+    Disconnected(String),
+}
+
+/// One conversation, from the moment that the link is up.
+#[derive(Debug)]
+pub struct Device {
+    config: Config,
+    phase: Phase,
+    /// Bytes that are no whole frame yet.
+    received: Vec<u8>,
+    held_back: VecDeque<(Instant, Vec<u8>)>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Connecting,
+    Up {
+        /// `None` when the device is silent.
+        keep_alive: Option<Instant>,
+        drop: Option<Instant>,
+        /// Whether the last Keep Alive came back.
+        is_echoed: bool,
+    },
+    /// Has no conversation to lead.
+    Deaf,
+    Closed,
+}
+
+impl Device {
+    /// The link is up: the Connect is the first output.
+    pub fn new(config: Config) -> Self {
+        let mut device = Self {
+            config,
+            phase: Phase::Deaf,
+            received: Vec::new(),
+            held_back: VecDeque::new(),
+            outputs: VecDeque::new(),
+        };
+        match &device.config.behaviour {
+            Behaviour::Mute => {}
+            Behaviour::Garbage(bytes) => device.outputs.push_back(Output::Send(bytes.clone())),
+            _ => device.connect(),
+        }
+        device
+    }
+
+    /// Takes bytes from the gateway, cut anywhere.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.phase, Phase::Deaf | Phase::Closed) {
+            return;
+        }
+        let mut received = std::mem::take(&mut self.received);
+        received.extend_from_slice(bytes);
+        let mut start = 0;
+        loop {
+            match self.next_message(&received[start..]) {
+                _ if matches!(self.phase, Phase::Closed) => return,
+                Ok(Some((message, len))) => {
+                    start += len;
+                    self.handle_message(message, now);
+                }
+                Ok(None) => break,
+                Err(problem) => return self.end(problem),
+            }
+        }
+        if start < received.len() {
+            received.drain(..start);
+            self.received = received;
+        }
+    }
+
+    /// Does what is due; harmless when called early or twice.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, answer)) = self.held_back.pop_front_if(|(due, _)| *due <= now) {
+            self.outputs.push_back(Output::Send(answer));
+        }
+        let Phase::Up {
+            keep_alive, drop, ..
+        } = self.phase
+        else {
+            return;
+        };
+        if drop.is_some_and(|drop| drop <= now) {
+            self.end("the device dropped the link".to_owned());
+        } else if keep_alive.is_some_and(|due| due <= now) {
+            self.keep_alive(now);
+        }
+    }
+
+    /// The gateway closed the link, or it broke.
+    pub fn handle_closed(&mut self) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.report_end("the gateway closed the link".to_owned());
+        }
+    }
+
+    /// When [`Device::handle_timeout`] is due. To be asked after every change.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let held_back = self.held_back.front().map(|(due, _)| *due);
+        let (keep_alive, drop) = match self.phase {
+            Phase::Up {
+                keep_alive, drop, ..
+            } => (keep_alive, drop),
+            _ => (None, None),
+        };
+        [held_back, keep_alive, drop].into_iter().flatten().min()
+    }
+
+    /// What is to be done next, until there is nothing more.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn connect(&mut self) {
+        self.phase = Phase::Connecting;
+        self.send(&Message::Connect(Connect {
+            stream_id: Some(CONNECT_ID),
+            authentication: Authentication::Credentials {
+                username: self.config.username.clone(),
+                device: self.config.device.clone(),
+                credential: self.config.credential.clone().into_bytes(),
+            },
+            keep_alive: self.config.keep_alive,
+        }));
+    }
+
+    /// The message that `received` begins with, and its length.
+    fn next_message(&self, received: &[u8]) -> Result<Option<(Message, usize)>, String> {
+        let frame = match frame::split(received, BODY_MAX) {
+            Ok(Split::Incomplete(_)) => return Ok(None),
+            Ok(Split::Frame(frame)) => frame,
+            Err(error) => return Err(error.to_string()),
+        };
+        let len = frame.body.end;
+        let body = &received[frame.body];
+        message::decode(self.config.dialect, frame.message_type, body)
+            .map(|message| Some((message, len)))
+            .map_err(|error| error.to_string())
+    }
+
+    fn handle_message(&mut self, message: Message, now: Instant) {
+        match (self.phase, message) {
+            (
+                _,
+                Message::Disconnect {
+                    stream_id, detail, ..
+                },
+            ) => self.handle_disconnect(stream_id, detail.as_ref()),
+            (Phase::Connecting, message) => self.handle_verdict(message, now),
+            (_, Message::KeepAlive) => self.handle_echo(),
+            (_, message) => self.serve(message, now),
+        }
+    }
+
+    fn handle_verdict(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Ok(Answer { stream_id, .. }) if stream_id == Some(CONNECT_ID) => {
+                self.admitted(now);
+            }
+            Message::Error(answer) if answer.stream_id == Some(CONNECT_ID) => {
+                self.end(words(&answer));
+            }
+            // The legacy client waits for its answer and serves what else comes; all others take
+            // the first frame for the answer.
+            message if self.config.dialect == Dialect::Legacy => self.serve(message, now),
+            message => self.end(format!("the first answer is no Ok: {message:?}")),
+        }
+    }
+
+    fn admitted(&mut self, now: Instant) {
+        let first = match self.config.dialect {
+            Dialect::Legacy => LEGACY_FIRST_KEEP_ALIVE,
+            _ => self.interval(),
+        };
+        let drop = match self.config.behaviour {
+            Behaviour::Churn(up) => Some(now + up),
+            _ => None,
+        };
+        self.phase = Phase::Up {
+            keep_alive: (!self.is_mute()).then(|| now + first),
+            drop,
+            is_echoed: true,
+        };
+        self.outputs.push_back(Output::Report(Event::Admitted));
+    }
+
+    /// Whether nothing is sent any more once it is admitted.
+    fn is_mute(&self) -> bool {
+        self.config.behaviour == Behaviour::MuteOnceConnected
+    }
+
+    fn interval(&self) -> Duration {
+        let asked = self.config.keep_alive.filter(|seconds| *seconds > 0);
+        Duration::from_secs(asked.unwrap_or(KEEP_ALIVE_DEFAULT))
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        let interval = self.interval();
+        let Phase::Up {
+            keep_alive,
+            is_echoed,
+            ..
+        } = &mut self.phase
+        else {
+            return;
+        };
+        if !*is_echoed && self.config.dialect == Dialect::Legacy {
+            return self.end("the last Keep Alive was not echoed".to_owned());
+        }
+        *keep_alive = Some(now + interval);
+        *is_echoed = false;
+        self.send(&Message::KeepAlive);
+    }
+
+    fn handle_echo(&mut self) {
+        if let Phase::Up { is_echoed, .. } = &mut self.phase {
+            *is_echoed = true;
+        }
+    }
+
+    fn serve(&mut self, message: Message, now: Instant) {
+        let (stream_id, payload) = match message {
+            Message::Run(Run {
+                stream_id,
+                resource,
+                ..
+            }) => (stream_id, self.run(resource.as_ref())),
+            Message::Describe {
+                stream_id,
+                resource,
+            } => (stream_id, self.describe(resource.as_ref())),
+            Message::StartStream { stream_id, .. } | Message::StopStream { stream_id, .. } => {
+                (stream_id, None)
+            }
+            // Answers to nothing that was asked, and data of no stream.
+            _ => return,
+        };
+        let Some(stream_id) = stream_id else { return };
+        let is_ok = payload.is_some();
+        let answer = Answer {
+            stream_id: Some(stream_id),
+            parameters: None,
+            payload,
+        };
+        let answer = if is_ok {
+            Message::Ok(answer)
+        } else {
+            Message::Error(answer)
+        };
+        self.answer(&answer, now);
+    }
+
+    /// `None` for a resource that the device does not have.
+    fn run(&self, resource: Option<&Value>) -> Option<Value> {
+        let is_info = resource.and_then(Value::as_str) == Some(INFO);
+        is_info.then(|| self.config.info.to_value())
+    }
+
+    fn describe(&self, resource: Option<&Value>) -> Option<Value> {
+        match resource {
+            None => Some(Value::map([(INFO, Value::map([("fn", OUTPUT)]))])),
+            Some(_) => self
+                .run(resource)
+                .map(|sample| Value::map([("out", sample)])),
+        }
+    }
+
+    fn answer(&mut self, answer: &Message, now: Instant) {
+        match self.config.behaviour {
+            _ if self.is_mute() => {}
+            Behaviour::Slow(delay) => {
+                let bytes = self.encoded(answer);
+                self.held_back.push_back((now + delay, bytes));
+                let is_full = self.held_back.len() > HELD_BACK_MAX;
+                let oldest = self.held_back.pop_front_if(|_| is_full);
+                self.outputs
+                    .extend(oldest.map(|(_, bytes)| Output::Send(bytes)));
+            }
+            _ => self.send(answer),
+        }
+    }
+
+    /// Answers if that is wanted, and leaves.
+    fn handle_disconnect(&mut self, stream_id: Option<StreamId>, detail: Option<&Value>) {
+        if stream_id.is_some() && !self.is_mute() {
+            self.send(&Message::Ok(Answer {
+                stream_id,
+                ..Answer::default()
+            }));
+        }
+        self.end(text_of(detail).unwrap_or_else(|| "no reason was given".to_owned()));
+    }
+
+    fn send(&mut self, message: &Message) {
+        let bytes = self.encoded(message);
+        self.outputs.push_back(Output::Send(bytes));
+    }
+
+    fn encoded(&self, message: &Message) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        message::encode(self.config.dialect, message, &mut bytes);
+        bytes
+    }
+
+    fn end(&mut self, why: String) {
+        self.report_end(why);
+        self.outputs.push_back(Output::Close);
+    }
+
+    fn report_end(&mut self, why: String) {
+        let event = match self.phase {
+            Phase::Connecting => Event::Refused(why),
+            _ => Event::Disconnected(why),
+        };
+        self.phase = Phase::Closed;
+        self.held_back.clear();
+        self.outputs.push_back(Output::Report(event));
+    }
+}
+
+/// Random bytes, the same for the same seed.
+pub fn garbage(seed: u64) -> Vec<u8> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut bytes = vec![0; rng.random_range(1..=GARBAGE_MAX)];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
+
+/// What an Error says: its code, its text, or that it says nothing.
+fn words(answer: &Answer) -> String {
+    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
+    match (code, text_of(answer.payload.as_ref())) {
+        (Some(code), Some(text)) => format!("{code}: {text}"),
+        (Some(code), None) => format!("code {code}"),
+        (None, Some(text)) => text,
+        (None, None) => "no reason was given".to_owned(),
+    }
+}
+
+/// A text that is the payload or the `error` in it.
+fn text_of(payload: Option<&Value>) -> Option<String> {
+    let payload = payload?;
+    let text = payload.get("error").unwrap_or(payload);
+    text.as_str().map(str::to_owned)
+}
