@@ -215,12 +215,14 @@ fn keep_alive_goes_out_each_interval_echoed_or_not() {
         let seen = conversation.wake(beat * 30_000);
         assert_eq!(seen, [Seen::Said(Message::KeepAlive)]);
     }
-    let default = Config {
-        keep_alive: None,
-        ..config(Behaviour::Normal)
-    };
-    let mut conversation = Conversation::admitted(default);
-    assert_eq!(conversation.wake(60_000), [Seen::Said(Message::KeepAlive)]);
+    for keep_alive in [None, Some(0)] {
+        let default = Config {
+            keep_alive,
+            ..config(Behaviour::Normal)
+        };
+        let mut conversation = Conversation::admitted(default);
+        assert_eq!(conversation.wake(60_000), [Seen::Said(Message::KeepAlive)]);
+    }
 }
 
 #[test]
