@@ -46,3 +46,13 @@ impl StatusEvent {
         }
     }
 }
+
+/// What the event log still has after a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum History {
+    /// Every event after the number asked for, oldest first.
+    Events(Vec<StatusEvent>),
+    /// The log does not reach back that far (or the number was never given out): a snapshot must
+    /// take its place.
+    Gap,
+}

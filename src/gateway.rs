@@ -1,1 +1,417 @@
+//! Puts the house together: opens the store, binds the sockets, starts actors and servers, and
+//! takes all of it down again. The only file that sees every room.
 
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
+use actix_rt::ArbiterHandle;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::clock;
+use crate::config::{self, Config};
+use crate::device::Generation;
+use crate::grpc;
+use crate::grpc::server::{Server, Settings};
+use crate::handle::Gateway;
+use crate::link::certs::{Certs, CertsError};
+use crate::link::host_names::HostNames;
+use crate::link::key_files::{self, KeyFileError};
+use crate::link::keyring::{Keyring, KeyringError};
+use crate::link::listen::{self, Accepted, Door, Listener, StopListening};
+use crate::link::tls::{self, TlsError};
+use crate::link::waiting_room::WaitingRoom;
+use crate::registry::Stored;
+use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
+use crate::registry::backoff::{Backoff, BackoffError};
+use crate::registry::hub::Hub;
+use crate::registry::machine::{Machine, Policy};
+use crate::registry::snapshot::Snapshot;
+use crate::session::actor::{Deps, Session, SessionReport};
+use crate::session::{self, AcceptLink, SessionCommand};
+use crate::store::{OpenError, Opened, Retention, Store};
+
+/// How long a drain may take before the process ends anyway.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the gateway did not start: one line that says what to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error("the data directory {path} cannot be made: {source}")]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    #[error(transparent)]
+    Certificate(#[from] CertsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
+    Listen {
+        key: &'static str,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("reconnect: {0}")]
+    Backoff(#[from] BackoffError),
+    #[error("a thread of the gateway ended while it started")]
+    Thread,
+}
+
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that has it, or set another port",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege, choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
+        _ => "",
+    }
+}
+
+/// A gateway that runs. Needs an actix system around it.
+pub struct Running {
+    handle: Gateway,
+    grpc: Server,
+    registry: Addr<Registry>,
+    listeners: Vec<Addr<Listener>>,
+    store: Store,
+    arbiters: Vec<Arbiter>,
+    listening: Listening,
+}
+
+/// Where a gateway listens, with the ports that were taken for 0.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    pub grpc: SocketAddr,
+    pub aes: Option<SocketAddr>,
+    pub plain: Option<SocketAddr>,
+}
+
+impl Running {
+    /// Starts everything, or nothing: whatever can fail comes before the first actor.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir {
+            path: config.data_dir.clone(),
+            source,
+        })?;
+        let (opened, stored) = open_store(&config).await?;
+        let keyring = Arc::new(load_keyring(&config)?);
+        let tls = grpc_tls(&config)?;
+        let policy = registry_policy(&config)?;
+        let sockets = Sockets::bind(&config)?;
+
+        let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
+        let store = run_store(opened, Arc::clone(&committed))?;
+        let hub = Hub::new(
+            config.grpc.subscribers_max,
+            stored.event_next.saturating_sub(1),
+        );
+        let published: Arc<ArcSwap<Snapshot>> = Arc::default();
+        let registry_arbiter = Arbiter::new();
+        let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let starter = Starter::new(&arbiters, &config, Arc::clone(&keyring));
+        let machine = Machine::new(policy, keyring, stored, rand::random(), clock::now());
+        let surroundings = {
+            let (store, hub, published) = (store.clone(), hub.clone(), Arc::clone(&published));
+            let starter = starter.clone();
+            move |registry| surroundings(store, hub, published, starter.reporting_to(registry))
+        };
+        let registry = Registry::start_in_arbiter(&registry_arbiter.handle(), move |ctx| {
+            // Set here, so that no answer of the store can come before.
+            let _ = committed.set(ctx.address().recipient());
+            Registry::new(machine, surroundings(ctx.address().recipient()))
+        });
+        arbiters.push(registry_arbiter);
+        let handle = Gateway::new(
+            registry.clone(),
+            published,
+            hub,
+            store.clone(),
+            config.grpc.commands_in_flight_max,
+        );
+        let sessions = starter.reporting_to(registry.clone().recipient());
+        let devices = [
+            (sockets.aes, AcceptLink::Aes),
+            (sockets.plain, AcceptLink::Plain),
+        ];
+        let listeners = accept_devices(&config, &sessions, devices);
+        let grpc = grpc::serve(handle.clone(), grpc_settings(&config, tls), sockets.grpc);
+        Ok(Self {
+            handle,
+            grpc,
+            registry,
+            listeners,
+            store,
+            arbiters,
+            listening: sockets.listening,
+        })
+    }
+
+    pub fn handle(&self) -> Gateway {
+        self.handle.clone()
+    }
+
+    pub const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Stops accepting, ends every session with a Disconnect, tells it, stores it, and ends.
+    pub async fn stop(self) {
+        for listener in &self.listeners {
+            listener.do_send(StopListening);
+        }
+        let (done, drained) = oneshot::channel();
+        self.registry.do_send(Drain { done });
+        if tokio::time::timeout(DRAIN_DEADLINE, drained).await.is_err() {
+            tracing::warn!("sessions were still open at the end of the drain and are cut");
+        }
+        self.handle.close_subscriptions();
+        self.grpc.stop().await;
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        if let Err(error) = closed.unwrap_or_else(|error| Err(error.to_string())) {
+            tracing::error!(%error, "the store did not close as it should");
+        }
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// Every listening socket, bound before anything runs.
+struct Sockets {
+    grpc: TcpListener,
+    aes: Option<TcpListener>,
+    plain: Option<TcpListener>,
+    listening: Listening,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let (grpc, grpc_address) = bind("grpc.listen", config.grpc.listen)?;
+        let aes = config
+            .aes
+            .listen
+            .0
+            .map(|address| bind("aes.listen", address));
+        let (aes, aes_address) = aes.transpose()?.unzip();
+        let plain = config
+            .plain
+            .listen
+            .0
+            .map(|address| bind("plain.listen", address));
+        let (plain, plain_address) = plain.transpose()?.unzip();
+        Ok(Self {
+            grpc,
+            aes,
+            plain,
+            listening: Listening {
+                grpc: grpc_address,
+                aes: aes_address,
+                plain: plain_address,
+            },
+        })
+    }
+}
+
+/// Lets devices in that dial.
+fn accept_devices(
+    config: &Config,
+    sessions: &Sessions,
+    sockets: [(Option<TcpListener>, AcceptLink); 2],
+) -> Vec<Addr<Listener>> {
+    let door = Door::new(WaitingRoom::new(
+        config.inbound.waiting_max,
+        config.inbound.waiting_per_source_max,
+    ));
+    let start = |(socket, link): (Option<TcpListener>, AcceptLink)| {
+        let sessions = sessions.clone();
+        let accept = move |accepted| sessions.accept(accepted, link);
+        socket.map(|socket| Listener::new(socket, door.clone(), accept).start())
+    };
+    sockets.into_iter().filter_map(start).collect()
+}
+
+/// Starts sessions, each on the next arbiter in turn.
+#[derive(Clone)]
+struct Sessions {
+    starter: Starter,
+    deps: Arc<Deps>,
+}
+
+/// What all sessions share, whoever they report to.
+#[derive(Clone)]
+struct Starter {
+    arbiters: Arc<[ArbiterHandle]>,
+    next: Arc<AtomicUsize>,
+    policy: Arc<session::Policy>,
+    keyring: Arc<Keyring>,
+    permits: Arc<Semaphore>,
+}
+
+impl Starter {
+    fn new(arbiters: &[Arbiter], config: &Config, keyring: Arc<Keyring>) -> Self {
+        Self {
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            next: Arc::default(),
+            policy: Arc::new(session::Policy::new(config)),
+            keyring,
+            permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
+        }
+    }
+
+    fn reporting_to(&self, reports: Recipient<SessionReport>) -> Sessions {
+        Sessions {
+            starter: self.clone(),
+            deps: Arc::new(Deps {
+                policy: Arc::clone(&self.policy),
+                keys: self.keyring.clone(),
+                permits: Arc::clone(&self.permits),
+                reports,
+            }),
+        }
+    }
+
+    fn arbiter(&self) -> &ArbiterHandle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.arbiters[turn % self.arbiters.len()]
+    }
+}
+
+impl Sessions {
+    fn dial(&self, order: session::DialOrder) -> Recipient<SessionCommand> {
+        let deps = Arc::clone(&self.deps);
+        let session = Session::start_in_arbiter(self.starter.arbiter(), move |_| {
+            Session::dialled(&order, deps)
+        });
+        session.recipient()
+    }
+
+    fn accept(&self, accepted: Accepted, link: AcceptLink) {
+        let deps = Arc::clone(&self.deps);
+        let generation = Generation::accepted(accepted.number);
+        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
+            Session::inbound(
+                accepted.stream,
+                accepted.peer,
+                accepted.seat,
+                link,
+                generation,
+                deps,
+            )
+        });
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn load_keyring(config: &Config) -> Result<Keyring, StartError> {
+    let directory = config.keys_dir();
+    if let Some(made) = key_files::ensure_fleet_key(&directory)? {
+        tracing::info!(path = %made.display(), "made the first fleet key; devices need it");
+    }
+    Ok(Keyring::new(
+        key_files::load(&directory)?,
+        &config.credential,
+    )?)
+}
+
+fn grpc_tls(config: &Config) -> Result<rustls::ServerConfig, StartError> {
+    let names = HostNames::of_this_machine(&config.grpc.names);
+    let certs = Certs::open(&config.certs_dir(), &names, clock::now())?;
+    Ok(tls::grpc_server(&certs, config.grpc.client_certificates)?)
+}
+
+fn grpc_settings(config: &Config, tls: rustls::ServerConfig) -> Settings {
+    let allowed = config.grpc.clone();
+    let mut settings = Settings::new(
+        Arc::new(ArcSwap::from_pointee(tls)),
+        Arc::new(move |peer| allowed.admits(peer)),
+    );
+    settings.message_size_max = config.grpc.message_max_bytes;
+    settings
+}
+
+async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {
+    let directory = config.data_dir.clone();
+    let retention = Retention {
+        events_max: config.events.keep_max,
+        age_max: config.events.keep_for,
+    };
+    let opening = tokio::task::spawn_blocking(move || Store::open(&directory, retention));
+    Ok(opening.await.map_err(|_| StartError::Thread)??)
+}
+
+fn run_store(
+    opened: Opened,
+    committed: Arc<OnceLock<Recipient<Committed>>>,
+) -> Result<Store, StartError> {
+    let on_commit = move |commit, result| {
+        if let Some(registry) = committed.get() {
+            registry.do_send(Committed(commit, result));
+        }
+    };
+    opened.run(on_commit).map_err(|_| StartError::Thread)
+}
+
+fn surroundings(
+    store: Store,
+    hub: Hub,
+    published: Arc<ArcSwap<Snapshot>>,
+    sessions: Sessions,
+) -> Surroundings {
+    let log = store.clone();
+    Surroundings {
+        persist: Box::new(move |commit, change| store.apply(commit, change)),
+        append: Box::new(move |events| log.append_events(events)),
+        hub,
+        published,
+        dial: Box::new(move |order| sessions.dial(order)),
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        key,
+        address,
+        source,
+    };
+    let socket = listen::bind(address).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let socket = TcpListener::from_std(socket).map_err(failed)?;
+    Ok((socket, bound))
+}
+
+fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
+    Ok(Policy {
+        backoff: Backoff::new(config.reconnect.min, config.reconnect.max)?,
+        stable_after: config.reconnect.stable_after,
+        dials_in_flight_max: config.dial.in_flight_max,
+        dial_rate_max: config.dial.rate_max,
+        takeover_burst: config.takeover.burst,
+        takeover_interval: config.takeover.interval,
+        devices_max: config.registry.devices_max,
+        pending_max: config.registry.pending_max,
+        filter_by_address: config.compat.accept_filter_by_address,
+        dial_plain: config.dial.link == config::DialLink::Plain,
+        plain_to: config.dial.plain_to.clone(),
+    })
+}

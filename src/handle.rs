@@ -2,53 +2,125 @@
 //! inside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::event::StatusEvent;
-use crate::registry::hub::{Subscription, TooManySubscribers};
+use actix::Addr;
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::event::History;
+use crate::registry::actor::{Cancelled, Registry, Submit};
+use crate::registry::hub::{Hub, Subscription, TooManySubscribers};
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{Command, CommandError, Reply};
+use crate::registry::{Command, CommandError, Reply, RequestId};
+use crate::store::Store;
 
 /// Cheap to clone; every clone reaches the same gateway.
 #[derive(Clone)]
-pub struct Gateway {}
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
 
-/// What the event log still has after a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum History {
-    /// Every event after the number asked for, oldest first.
-    Events(Vec<StatusEvent>),
-    /// The log does not reach back that far (or the number was never given out): a snapshot must
-    /// take its place.
-    Gap,
+struct Inner {
+    registry: Addr<Registry>,
+    published: Arc<ArcSwap<Snapshot>>,
+    hub: Hub,
+    store: Store,
+    /// An actix mailbox is no backpressure: what a client can cause passes here first.
+    permits: Semaphore,
+    commands_max: usize,
+    next_request: AtomicU64,
 }
 
 impl Gateway {
+    /// `commands_max` commands may wait at once.
+    pub fn new(
+        registry: Addr<Registry>,
+        published: Arc<ArcSwap<Snapshot>>,
+        hub: Hub,
+        store: Store,
+        commands_max: usize,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                published,
+                hub,
+                store,
+                permits: Semaphore::new(commands_max),
+                commands_max,
+                next_request: AtomicU64::new(0),
+            }),
+        }
+    }
+
     /// The newest published state; never waits.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        unimplemented!()
+        self.inner.published.load_full()
     }
 
     /// Has the registry carry out a command. Dropping the future of a `Connect` cancels it.
     ///
     /// # Errors
     /// [`CommandError`]; [`CommandError::LimitReached`] at once when too many are waiting.
-    pub async fn command(&self, _command: Command) -> Result<Reply, CommandError> {
-        unimplemented!()
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        let inner = &self.inner;
+        let Ok(_permit) = inner.permits.try_acquire() else {
+            return Err(CommandError::LimitReached(format!(
+                "{} commands are waiting already, which is the limit",
+                inner.commands_max
+            )));
+        };
+        let request = RequestId(inner.next_request.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        let mut guard = CancelGuard {
+            registry: &inner.registry,
+            request: Some(request),
+        };
+        inner.registry.do_send(Submit {
+            request,
+            command,
+            reply,
+        });
+        let answer = answer.await;
+        guard.request = None;
+        answer.unwrap_or(Err(CommandError::ShuttingDown))
     }
 
     /// Follows the events from now on; at most `queue_max` wait before they are conflated.
     ///
     /// # Errors
     /// [`TooManySubscribers`].
-    pub fn subscribe(&self, _queue_max: usize) -> Result<Subscription, TooManySubscribers> {
-        unimplemented!()
+    pub fn subscribe(&self, queue_max: usize) -> Result<Subscription, TooManySubscribers> {
+        self.inner.hub.subscribe(queue_max)
     }
 
-    /// The events after number `after`, up to and including `until`.
+    /// Ends every subscription.
+    pub fn close_subscriptions(&self) {
+        self.inner.hub.close();
+    }
+
+    /// The events after number `after`, up to and including `until`; one answer may hold only the
+    /// first of them, and is asked again from its last.
     ///
     /// # Errors
     /// A text when the event log cannot be read.
-    pub async fn events(&self, _after: u64, _until: u64) -> Result<History, String> {
-        unimplemented!()
+    pub async fn events(&self, after: u64, until: u64) -> Result<History, String> {
+        self.inner.store.events(after, until).await
+    }
+}
+
+/// Tells the registry when nobody waits for a command any more.
+struct CancelGuard<'a> {
+    registry: &'a Addr<Registry>,
+    /// `None` once it was answered.
+    request: Option<RequestId>,
+}
+
+impl Drop for CancelGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request {
+            self.registry.do_send(Cancelled(request));
+        }
     }
 }

@@ -2,8 +2,44 @@
 
 pub mod certs;
 pub mod config;
+pub mod gateway;
+mod logging;
+mod system;
 
+use std::error::Error;
 use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+
+/// Keeps long-lived connections to access-control and IoT devices
+///
+/// A gateway dials devices, lets devices dial in, keeps every link alive, and tells gRPC clients
+/// what is connected. Begin with `gatehouse demo`: it needs nothing and shows all of it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Gateway(gateway::Gateway),
+    Certs(certs::Certs),
+    Config(config::ConfigCommand),
+}
+
+impl Cli {
+    /// # Errors
+    /// One line that says what was wrong and what to mend.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.verb {
+            Verb::Gateway(verb) => verb.run(),
+            Verb::Certs(verb) => verb.run(),
+            Verb::Config(verb) => verb.run(),
+        }
+    }
+}
 
 /// Writes an answer to the standard output; a reader that has gone is an error, not a panic.
 fn print(answer: &str) -> io::Result<()> {

@@ -34,24 +34,23 @@ pub mod proto {
     }
 }
 
+use tokio::net::TcpListener;
+
 use crate::grpc::connect::ConnectService;
 use crate::grpc::fleet::FleetService;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gsdk::connect::connect_server::ConnectServer;
 use crate::grpc::routes::Routes;
-use crate::grpc::server::{ServeError, Server, Settings};
+use crate::grpc::server::{Server, Settings};
 use crate::handle::Gateway;
 
-/// Starts to serve a gateway.
-///
-/// # Errors
-/// [`ServeError`] when the address cannot be listened on.
-pub async fn serve(gateway: Gateway, settings: Settings) -> Result<Server, ServeError> {
+/// Starts to serve a gateway to who connects to `listener`.
+pub fn serve(gateway: Gateway, settings: Settings, listener: TcpListener) -> Server {
     let (stopper, stop) = stop::channel();
     let connect = ConnectServer::new(ConnectService::new(gateway.clone(), stop.clone()))
         .max_decoding_message_size(settings.message_size_max);
     let fleet = FleetServer::new(FleetService::new(gateway, stop))
         .max_decoding_message_size(settings.message_size_max);
     let routes = Routes::default().with(connect).with(fleet);
-    Server::start(settings, routes, stopper).await
+    Server::start(listener, settings, routes, stopper)
 }

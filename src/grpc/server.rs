@@ -31,8 +31,6 @@ pub type PeerAllowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 /// How to serve.
 #[derive(Clone)]
 pub struct Settings {
-    /// Port 0 takes any that is free.
-    pub listen: SocketAddr,
     /// Read at each handshake, so that a new certificate counts from the next connection on. Must
     /// offer the ALPN protocol `h2`.
     pub tls: Arc<ArcSwap<ServerConfig>>,
@@ -59,13 +57,8 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults, where they do not depend on the installation.
-    pub fn new(
-        listen: SocketAddr,
-        tls: Arc<ArcSwap<ServerConfig>>,
-        peer_allowed: PeerAllowed,
-    ) -> Self {
+    pub fn new(tls: Arc<ArcSwap<ServerConfig>>, peer_allowed: PeerAllowed) -> Self {
         Self {
-            listen,
             tls,
             peer_allowed,
             message_size_max: MESSAGE_SIZE_MAX,
@@ -80,24 +73,9 @@ impl Settings {
     }
 }
 
-/// Why the server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error(
-        "gRPC cannot listen on {address}: the port is in use by another program; stop that program or choose another port"
-    )]
-    InUse { address: SocketAddr },
-    #[error("gRPC cannot listen on {address}: {source}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
-}
-
 /// A running server. Dropping it cuts every connection at once.
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
     stop_deadline: Duration,
     /// Ends streams and the accept loop.
     stopper: Stopper,
@@ -107,33 +85,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and serves. `stopper` belongs to the [`Stop`] that the services' streams hear.
-    ///
-    /// # Errors
-    /// [`ServeError`] when the address cannot be listened on.
-    pub async fn start(
+    /// Serves who connects to `listener`. `stopper` belongs to the [`Stop`] that the services'
+    /// streams hear.
+    pub fn start(
+        listener: TcpListener,
         settings: Settings,
         routes: Routes,
         stopper: Stopper,
-    ) -> Result<Self, ServeError> {
-        let (listener, local_addr) = listen(settings.listen).await?;
+    ) -> Self {
         let (cutter, cut) = stop::channel();
         let (ready_in, ready) = mpsc::channel(READY_MAX);
         let stop_deadline = settings.stop_deadline;
         let serving = serve(&settings, routes, ready, stopper.listen());
         let accepting = Acceptor::new(settings, ready_in, cut).run(listener, stopper.listen());
-        Ok(Self {
-            local_addr,
+        Self {
             stop_deadline,
             stopper,
             cutter,
             tasks: [tokio::spawn(accepting), tokio::spawn(serving)],
-        })
-    }
-
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        }
     }
 
     /// Accepts no more, ends streams with UNAVAILABLE, lets calls in progress end until the
@@ -158,16 +128,6 @@ async fn ended(task: JoinHandle<()>) {
     if let Err(error) = task.await {
         tracing::error!(%error, "a grpc server task failed");
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => ServeError::InUse { address },
-        _ => ServeError::Listen { address, source },
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local_addr = listener.local_addr().map_err(failed)?;
-    Ok((listener, local_addr))
 }
 
 fn serve(

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::device::DeviceId;
+use crate::event::History;
 use crate::event::StatusEvent;
-use crate::handle::History;
 use crate::registry::hub::Delivery;
 use crate::registry::snapshot::{DeviceView, Snapshot};
 

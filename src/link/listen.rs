@@ -1,1 +1,223 @@
+//! One listening socket: accepts, seats what it accepted, and hands it on.
 
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
+};
+use futures_util::stream::poll_fn;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::link::waiting_room::{Entrance, SeatId, WaitingRoom};
+
+/// Connections the kernel may hold that are not accepted yet; a fleet that comes back at once
+/// must find room.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests when the process has no file left for another connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// The waiting room that all listeners share, with the way to close who sits in it.
+#[derive(Clone)]
+pub struct Door {
+    shared: Arc<Mutex<Inside>>,
+}
+
+struct Inside {
+    room: WaitingRoom,
+    closers: HashMap<SeatId, Closer>,
+    accepted: u64,
+}
+
+/// Closes a connection that gives its place up.
+pub type Closer = Box<dyn FnOnce() + Send>;
+
+/// A place in the waiting room; leaving it is dropping it.
+pub struct Seat {
+    door: Door,
+    id: SeatId,
+    silent: bool,
+}
+
+impl Door {
+    pub fn new(room: WaitingRoom) -> Self {
+        Self {
+            shared: Arc::new(Mutex::new(Inside {
+                room,
+                closers: HashMap::new(),
+                accepted: 0,
+            })),
+        }
+    }
+
+    /// Seats a connection that was just accepted and returns its number; `None` when there is no
+    /// room for it. A silent one that gave way is told to close.
+    pub fn enter(&self, source: IpAddr) -> Option<(u64, Seat)> {
+        let mut inside = self.inside();
+        inside.accepted += 1;
+        let number = inside.accepted;
+        let (id, evicted) = match inside.room.enter(number, source) {
+            Entrance::Seated(seat) => (seat, None),
+            Entrance::SeatedInsteadOf { seat, silent } => (seat, Some(silent)),
+            Entrance::Full => return None,
+        };
+        let closer = evicted.and_then(|silent| inside.closers.remove(&silent));
+        drop(inside);
+        if let Some(close) = closer {
+            close();
+        }
+        let door = self.clone();
+        let silent = true;
+        Some((number, Seat { door, id, silent }))
+    }
+
+    /// How many connections wait.
+    pub fn waiting(&self) -> usize {
+        self.inside().room.len()
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// How the connection is closed when it has to give its place up.
+    pub fn set_closer(&self, closer: Closer) {
+        let mut inside = self.door.inside();
+        if inside.room.holds(self.id) {
+            inside.closers.insert(self.id, closer);
+        } else {
+            drop(inside);
+            closer();
+        }
+    }
+
+    /// The peer has sent something.
+    pub fn spoke(&mut self) {
+        if !std::mem::take(&mut self.silent) {
+            return;
+        }
+        let mut inside = self.door.inside();
+        inside.room.spoke(self.id);
+        inside.closers.remove(&self.id);
+        if inside.closers.is_empty() {
+            inside.closers.shrink_to(64);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside();
+        inside.room.leave(self.id);
+        inside.closers.remove(&self.id);
+    }
+}
+
+/// Opens a listening socket. Port 0 takes any that is free.
+///
+/// # Errors
+/// When the address is not of this host, or busy.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the old connections of the port to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The actor of one listening socket.
+pub struct Listener {
+    listener: Arc<TcpListener>,
+    accepting: Option<SpawnHandle>,
+    door: Door,
+    /// Starts a session for an accepted connection.
+    start: Box<dyn Fn(Accepted)>,
+}
+
+/// An accepted connection with its number and its seat.
+pub struct Accepted {
+    pub stream: std::net::TcpStream,
+    pub peer: SocketAddr,
+    pub number: u64,
+    pub seat: Seat,
+}
+
+/// Stop accepting.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StopListening;
+
+impl Listener {
+    pub fn new(listener: TcpListener, door: Door, start: impl Fn(Accepted) + 'static) -> Self {
+        Self {
+            listener: Arc::new(listener),
+            accepting: None,
+            door,
+            start: Box::new(start),
+        }
+    }
+
+    fn accept(&mut self, ctx: &mut Context<Self>) {
+        let listener = Arc::clone(&self.listener);
+        let arrivals = poll_fn(move |task| listener.poll_accept(task).map(Some));
+        self.accepting = Some(ctx.add_stream(arrivals));
+    }
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.accept(ctx);
+    }
+}
+
+impl StreamHandler<io::Result<(TcpStream, SocketAddr)>> for Listener {
+    fn handle(&mut self, arrival: io::Result<(TcpStream, SocketAddr)>, ctx: &mut Self::Context) {
+        let (stream, peer) = match arrival {
+            Ok(arrival) => arrival,
+            Err(error) => {
+                tracing::warn!(%error, rest = ?REST, "cannot accept, resting");
+                if let Some(accepting) = self.accepting.take() {
+                    ctx.cancel_future(accepting);
+                }
+                ctx.run_later(REST, Self::accept);
+                return;
+            }
+        };
+        let Some((number, seat)) = self.door.enter(peer.ip()) else {
+            tracing::debug!(%peer, "turned away: all places of the waiting room are taken");
+            return;
+        };
+        match stream.into_std() {
+            Ok(stream) => (self.start)(Accepted {
+                stream,
+                peer,
+                number,
+                seat,
+            }),
+            Err(error) => tracing::debug!(%peer, %error, "lost before it was handed on"),
+        }
+    }
+}
+
+impl Handler<StopListening> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: StopListening, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

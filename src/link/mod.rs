@@ -12,3 +12,4 @@ pub mod noise;
 pub mod private_file;
 pub mod role;
 pub mod tls;
+pub mod waiting_room;

@@ -1,1 +1,214 @@
+//! The registry's shell: feeds the machine, carries out what it says, arms one timer.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::device::Generation;
+use crate::event::StatusEvent;
+use crate::registry::hub::Hub;
+use crate::registry::machine::Machine;
+use crate::registry::snapshot::Snapshot;
+use crate::registry::{Command, CommandError, CommitId, Output, Reply, RequestId, StoreChange};
+use crate::session::actor::SessionReport;
+use crate::session::{DialOrder, SessionCommand, SessionEvent};
+use crate::time::Instant;
+
+/// What the registry reaches on its right, and how it starts sessions, handed over at start-up.
+pub struct Surroundings {
+    /// Takes a change to the store, which answers with [`Committed`].
+    pub persist: Box<dyn Fn(CommitId, StoreChange) + Send>,
+    /// Takes events to the event log; called before they are published.
+    pub append: Box<dyn Fn(Vec<StatusEvent>) + Send>,
+    pub hub: Hub,
+    pub published: Arc<ArcSwap<Snapshot>>,
+    /// Starts a session actor that dials.
+    pub dial: Box<dyn Fn(DialOrder) -> Recipient<SessionCommand> + Send>,
+}
+
+/// The one supervisor. It builds a new session for each attempt, with a generation of its own:
+/// actix's own supervisor neither waits between two starts nor survives a panic.
+pub struct Registry {
+    machine: Machine,
+    surroundings: Surroundings,
+    sessions: HashMap<Generation, Recipient<SessionCommand>>,
+    replies: HashMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
+    timer: Option<(Instant, SpawnHandle)>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+/// A command with the way its reply goes back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Submit {
+    pub request: RequestId,
+    pub command: Command,
+    pub reply: oneshot::Sender<Result<Reply, CommandError>>,
+}
+
+/// The client that sent this command does not wait any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Cancelled(pub RequestId);
+
+/// The store has a change on disk, or says why not.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Committed(pub CommitId, pub Result<(), String>);
+
+/// End all sessions; `done` is told when the last one has ended and everything is stored.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    pub done: oneshot::Sender<()>,
+}
+
+impl Registry {
+    pub fn new(machine: Machine, surroundings: Surroundings) -> Self {
+        Self {
+            machine,
+            surroundings,
+            sessions: HashMap::new(),
+            replies: HashMap::new(),
+            timer: None,
+            drained: None,
+        }
+    }
+
+    /// Carries out everything the machine has to say. Events and the snapshot go before replies,
+    /// so that who has a reply sees its effect.
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        let mut events = Vec::new();
+        let mut replies = Vec::new();
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Dial(order) => {
+                    let generation = order.generation;
+                    let session = (self.surroundings.dial)(order);
+                    self.sessions.insert(generation, session);
+                }
+                Output::Session(generation, command) => self.order(generation, command),
+                Output::Persist(commit, change) => (self.surroundings.persist)(commit, change),
+                Output::Event(event) => events.push(event),
+                Output::Reply(request, reply) => replies.push((request, reply)),
+            }
+        }
+        self.surroundings
+            .published
+            .store(Arc::new(self.machine.snapshot()));
+        if !events.is_empty() {
+            (self.surroundings.append)(events.clone());
+            self.surroundings.hub.publish(&events);
+        }
+        for (request, reply) in replies {
+            if let Some(waiter) = self.replies.remove(&request) {
+                // A client that went away needs no answer.
+                let _ = waiter.send(reply);
+            }
+        }
+        self.arm(ctx);
+        if self.machine.is_drained() {
+            if let Some(done) = self.drained.take() {
+                let _ = done.send(());
+            }
+            ctx.stop();
+        }
+    }
+
+    /// A session whose actor is gone has reported its end already, or its guard has.
+    fn order(&self, generation: Generation, command: SessionCommand) {
+        if let Some(session) = self.sessions.get(&generation) {
+            session.do_send(command);
+        }
+    }
+
+    /// Keeps one timer, for the soonest deadline. One that fires early is harmless.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let now = clock::now();
+        let Some(due) = self.machine.poll_timeout(now) else {
+            return;
+        };
+        if self.timer.is_some_and(|(armed, _)| armed <= due) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(due.since(now.instant), |registry, ctx| {
+            registry.timer = None;
+            registry.machine.handle_timeout(clock::now());
+            registry.carry_out(ctx);
+        });
+        self.timer = Some((due, handle));
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Submit> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, submit: Submit, ctx: &mut Self::Context) {
+        self.replies.insert(submit.request, submit.reply);
+        self.machine
+            .handle_command(submit.request, submit.command, clock::now());
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Cancelled> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Cancelled(request): Cancelled, ctx: &mut Self::Context) {
+        if self.replies.remove(&request).is_some() {
+            self.machine.handle_cancelled(request, clock::now());
+            self.carry_out(ctx);
+        }
+    }
+}
+
+impl Handler<SessionReport> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, report: SessionReport, ctx: &mut Self::Context) {
+        let generation = report.generation;
+        if let Some(session) = report.session {
+            self.sessions.insert(generation, session);
+        }
+        if matches!(report.event, SessionEvent::Ended(_)) {
+            self.sessions.remove(&generation);
+        }
+        self.machine
+            .handle_session(generation, report.event, clock::now());
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Committed> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Committed(commit, result): Committed, ctx: &mut Self::Context) {
+        self.machine.handle_committed(commit, result, clock::now());
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Drain> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
+        self.drained = Some(drain.done);
+        self.machine.handle_drain(clock::now());
+        self.carry_out(ctx);
+    }
+}

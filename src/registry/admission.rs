@@ -1,7 +1,5 @@
 //! How many at once and how many a second, over the whole fleet.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -87,68 +85,6 @@ impl DialAdmission {
     }
 }
 
-/// Bounds the accepted connections that are not sessions yet, in total and per source address.
-#[derive(Debug)]
-pub struct WaitingRoom {
-    total_max: usize,
-    per_source_max: usize,
-    total: usize,
-    sources: HashMap<IpAddr, usize>,
-}
-
-/// Which bound an accepted connection would have broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    Total,
-    Source,
-}
-
-impl WaitingRoom {
-    pub fn new(total_max: usize, per_source_max: usize) -> Self {
-        Self {
-            total_max,
-            per_source_max,
-            total: 0,
-            sources: HashMap::new(),
-        }
-    }
-
-    /// Counts a connection in.
-    ///
-    /// # Errors
-    /// [`Full`] when it must be turned away; nothing was counted.
-    pub fn enter(&mut self, source: IpAddr) -> Result<(), Full> {
-        if self.total >= self.total_max {
-            return Err(Full::Total);
-        }
-        let here = self.sources.entry(source).or_insert(0);
-        if *here >= self.per_source_max {
-            return Err(Full::Source);
-        }
-        *here += 1;
-        self.total += 1;
-        Ok(())
-    }
-
-    /// Counts one out that [`Self::enter`] let in.
-    pub fn leave(&mut self, source: IpAddr) {
-        if let Some(here) = self.sources.get_mut(&source) {
-            *here -= 1;
-            self.total -= 1;
-            if *here == 0 {
-                self.sources.remove(&source);
-            }
-        }
-        if self.sources.is_empty() {
-            self.sources.shrink_to_fit();
-        }
-    }
-
-    pub const fn total(&self) -> usize {
-        self.total
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,23 +136,5 @@ mod tests {
         dials.release();
         assert_eq!(dials.next_at(now), Some(now));
         assert!(dials.admit(now));
-    }
-
-    #[test]
-    fn the_waiting_room_counts_by_source() {
-        let (one, two): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let mut room = WaitingRoom::new(3, 2);
-        assert_eq!(room.enter(one), Ok(()));
-        assert_eq!(room.enter(one), Ok(()));
-        assert_eq!(room.enter(one), Err(Full::Source));
-        assert_eq!(room.enter(two), Ok(()));
-        assert_eq!(room.enter(two), Err(Full::Total));
-        room.leave(one);
-        assert_eq!(room.enter(two), Ok(()));
-        room.leave(one);
-        room.leave(two);
-        room.leave(two);
-        assert_eq!(room.total(), 0);
-        assert!(room.sources.is_empty());
     }
 }

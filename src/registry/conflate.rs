@@ -41,8 +41,8 @@ pub struct Queue {
 }
 
 /// Which list an event speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum List {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum List {
     Managed,
     Pending,
 }
@@ -116,7 +116,8 @@ impl Queue {
     }
 }
 
-fn list(change: Change) -> List {
+/// The list that this change speaks of.
+pub fn list(change: Change) -> List {
     match change {
         Change::Added | Change::Changed | Change::Removed => List::Managed,
         Change::Refused => List::Pending,
@@ -124,7 +125,8 @@ fn list(change: Change) -> List {
 }
 
 /// One event in place of two of the same slot.
-fn merge(older: &StatusEvent, newer: &StatusEvent) -> StatusEvent {
+/// Two events of one device and one list as one.
+pub fn merge(older: &StatusEvent, newer: &StatusEvent) -> StatusEvent {
     StatusEvent {
         change: match (older.change, newer.change) {
             (_, Change::Refused) => Change::Refused,

@@ -14,12 +14,13 @@ pub mod machine;
 pub mod pending;
 pub mod snapshot;
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use crate::cause::Cause;
 use crate::device::{DeviceId, Generation};
-use crate::identity::{Claim, Identity, KeyId};
+use crate::identity::Identity;
 use crate::registry::accept_filter::AcceptFilter;
+use crate::session::{DialOrder, SessionCommand};
 
 /// Names a command until its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,43 +82,6 @@ pub enum CommandError {
     UnknownDevice(DeviceId),
     #[error("the gateway is shutting down")]
     ShuttingDown,
-}
-
-/// How one dial is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialOrder {
-    pub generation: Generation,
-    pub address: SocketAddr,
-    pub link: DialLink,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialLink {
-    Plain,
-    Aes(KeyId),
-}
-
-/// What a session tells the registry. The shell adds nothing to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEvent {
-    /// A Connect came; the session is silent until the verdict.
-    Claimed(Claim),
-    /// The device described itself: the number of its `device.Type`.
-    Described { device_type: u32 },
-    /// Nothing more will come from this generation, and nothing more is sent but what was said
-    /// in closing.
-    Ended(Cause),
-}
-
-/// What the registry tells a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionCommand {
-    /// Answer the Connect with Ok.
-    Admit(DeviceId),
-    /// Answer the Connect with Error, then close.
-    Refuse(Cause),
-    /// Say Disconnect, then close.
-    Close(Cause),
 }
 
 /// What the machine asks of the shell, in this order.

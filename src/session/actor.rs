@@ -1,1 +1,529 @@
+//! The actor of one session: carries bytes, time and messages to the machine, and its outputs out.
+//!
+//! It has a single future beside its mailbox, which waits for the socket, the timer and whatever
+//! is being opened. Between frames it owns no buffer: all sessions of a thread read into one.
 
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+
+use actix::fut::ActorFuture;
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Sleep;
+use tracing::Span;
+
+use crate::cause::{Cause, CauseKind};
+use crate::clock;
+use crate::device::{DeviceId, Generation, LinkKind};
+use crate::link::dial;
+use crate::link::listen::Seat;
+use crate::session::machine::{Counters, Machine, Output, Request, Setup};
+use crate::session::requests::{Answered, RequestError};
+use crate::session::{AcceptLink, KeyLookup, Policy};
+use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
+use crate::time::Instant;
+
+/// The buffer that the sessions of a thread read into, in bytes.
+const SCRATCH_LEN: usize = 64 * 1024;
+/// How often one session reads before the others of its thread have their turn.
+const READS_MAX: usize = 4;
+
+/// What a session tells the registry: at most one each of Claimed, Described and Ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionReport {
+    pub generation: Generation,
+    pub event: SessionEvent,
+    /// How the registry reaches the session: with the Connect of one that it did not dial.
+    pub session: Option<Recipient<SessionCommand>>,
+}
+
+impl Message for SessionCommand {
+    type Result = ();
+}
+
+/// Asks something of the device. `answer` is always sent to, unless the session dies of a fault of
+/// the gateway, which drops it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DeviceRequest {
+    pub request: Request,
+    pub answer: Waiter,
+}
+
+/// Whom the answer to a request is sent to.
+pub type Waiter = oneshot::Sender<Result<Answered, RequestError>>;
+
+/// Asks for the counters of a session.
+#[derive(Message)]
+#[rtype(result = "Counters")]
+pub struct GetCounters;
+
+/// What all sessions share.
+pub struct Deps {
+    pub policy: Arc<Policy>,
+    pub keys: Arc<dyn KeyLookup>,
+    /// One for each handshake that may be computed at a time.
+    pub permits: Arc<Semaphore>,
+    pub reports: Recipient<SessionReport>,
+}
+
+/// One session. Start it with [`Actor::start_in_arbiter`].
+pub struct Session {
+    machine: Machine<Waiter>,
+    guard: Guard,
+    link: LinkKind,
+    peer: SocketAddr,
+    device: Option<DeviceId>,
+    /// An accepted connection sits in the waiting room until it is admitted or ends.
+    seat: Option<Seat>,
+    socket: Socket,
+    /// What the socket did not take yet; without memory while it is empty.
+    unsent: Vec<u8>,
+    /// The sending side is to be shut down once everything is written.
+    finishing: bool,
+    opening: Option<Pin<Box<dyn Future<Output = Opened>>>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What the timer is set to; earlier than the deadline when that has moved meanwhile.
+    armed: Instant,
+}
+
+enum Socket {
+    /// Accepted on another thread; the one that runs the session must take it over.
+    Accepted(std::net::TcpStream),
+    Open(TcpStream),
+    /// Not open yet, or closed.
+    None,
+}
+
+enum Opened {
+    Dialled(Result<TcpStream, Cause>),
+    /// None when the gateway is closing down.
+    Permit(Option<OwnedSemaphorePermit>),
+}
+
+/// Reports the end of a session that dies without having reported it.
+struct Guard {
+    deps: Arc<Deps>,
+    generation: Generation,
+    ended: bool,
+}
+
+/// Everything a session waits for, as one future.
+struct Drive;
+
+impl Session {
+    /// A connection that a listener accepted. `link` is what its listener speaks.
+    pub fn inbound(
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+        seat: Seat,
+        link: AcceptLink,
+        generation: Generation,
+        deps: Arc<Deps>,
+    ) -> Self {
+        let now = clock::now().instant;
+        let machine = Machine::inbound(peer, link, setup(&deps), now);
+        let kind = match link {
+            AcceptLink::Plain => LinkKind::Plain,
+            AcceptLink::Aes => LinkKind::Aes,
+        };
+        let socket = Socket::Accepted(stream);
+        let mut session = Self::new(machine, peer, kind, generation, deps, socket);
+        session.seat = Some(seat);
+        session
+    }
+
+    /// A connection to a device, which the session opens itself.
+    pub fn dialled(order: &DialOrder, deps: Arc<Deps>) -> Self {
+        let now = clock::now().instant;
+        let address = order.address;
+        let machine = Machine::dialled(address, order.link, setup(&deps), now);
+        let kind = match order.link {
+            DialLink::Plain => LinkKind::Plain,
+            DialLink::Aes(_) => LinkKind::Aes,
+        };
+        let mut session = Self::new(machine, address, kind, order.generation, deps, Socket::None);
+        session.opening = Some(Box::pin(async move {
+            Opened::Dialled(dial::open(address).await)
+        }));
+        session
+    }
+
+    fn new(
+        machine: Machine<Waiter>,
+        peer: SocketAddr,
+        link: LinkKind,
+        generation: Generation,
+        deps: Arc<Deps>,
+        socket: Socket,
+    ) -> Self {
+        Self {
+            machine,
+            guard: Guard {
+                deps,
+                generation,
+                ended: false,
+            },
+            link,
+            peer,
+            device: None,
+            seat: None,
+            socket,
+            unsent: Vec::new(),
+            finishing: false,
+            opening: None,
+            timer: None,
+            armed: Instant::ZERO,
+        }
+    }
+
+    /// Made for each message instead of kept, so that an idle session does not pay for it.
+    fn span(&self) -> Span {
+        tracing::info_span!(
+            "session",
+            device = self.device.map(DeviceId::get),
+            peer = %self.peer,
+            link = self.link.as_str(),
+            generation = %self.guard.generation,
+        )
+    }
+
+    /// Takes an accepted socket over into the runtime of this thread.
+    fn take_over(&mut self) {
+        match std::mem::replace(&mut self.socket, Socket::None) {
+            Socket::Accepted(stream) => match adopt(stream) {
+                Ok(stream) => self.socket = Socket::Open(stream),
+                Err(error) => self.lost(&error),
+            },
+            other => self.socket = other,
+        }
+    }
+
+    fn lost(&mut self, error: &io::Error) {
+        let text = dial::error_text(error);
+        self.machine
+            .handle_io_error(error.kind(), &text, clock::now().instant);
+    }
+
+    /// Runs until everything waits; ready once the session is closed.
+    fn drive(&mut self, ctx: &Context<Self>, task: &mut task::Context<'_>) -> Poll<()> {
+        let mut reads = 0;
+        loop {
+            if self.carry_out(ctx).is_break() {
+                return Poll::Ready(());
+            }
+            self.flush(task);
+            if self.machine.has_output() || self.poll_opening(task) || self.poll_timer(task) {
+                continue;
+            }
+            if reads == READS_MAX {
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !self.read(task) {
+                return Poll::Pending;
+            }
+            reads += 1;
+        }
+    }
+
+    /// Carries the outputs out; breaks at the last one.
+    fn carry_out(&mut self, ctx: &Context<Self>) -> ControlFlow<()> {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send(bytes) if self.unsent.is_empty() => self.unsent = bytes,
+                Output::Send(bytes) => self.unsent.extend(bytes),
+                Output::Report(event) => self.report(event, ctx),
+                Output::HandshakeReady => self.await_permit(),
+                // Who asked may have gone.
+                Output::Answer(waiter, answer) => drop(waiter.send(answer)),
+                Output::Finish => self.finishing = true,
+                Output::Close => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn report(&mut self, event: SessionEvent, ctx: &Context<Self>) {
+        self.span().in_scope(|| match &event {
+            SessionEvent::Ended(cause) => tracing::info!(%cause, "session ended"),
+            event => tracing::debug!(?event, "session reports"),
+        });
+        let mut session = None;
+        match &event {
+            SessionEvent::Claimed(_) => session = Some(ctx.address().recipient()),
+            SessionEvent::Described { .. } => {}
+            SessionEvent::Ended(_) => self.seat = None,
+        }
+        self.guard.report(event, session);
+    }
+
+    fn await_permit(&mut self) {
+        let permits = Arc::clone(&self.guard.deps.permits);
+        self.opening = Some(Box::pin(async move {
+            Opened::Permit(permits.acquire_owned().await.ok())
+        }));
+    }
+
+    /// Whether something was opened.
+    fn poll_opening(&mut self, task: &mut task::Context<'_>) -> bool {
+        let Some(opening) = &mut self.opening else {
+            return false;
+        };
+        let Poll::Ready(opened) = opening.as_mut().poll(task) else {
+            return false;
+        };
+        self.opening = None;
+        let now = clock::now().instant;
+        match opened {
+            Opened::Dialled(Ok(stream)) => {
+                self.socket = Socket::Open(stream);
+                match entropy() {
+                    Ok(entropy) => self.machine.handle_opened(entropy, now),
+                    Err(error) => self.lost(&error),
+                }
+            }
+            Opened::Dialled(Err(cause)) => self.machine.handle_dial_failed(cause, now),
+            // Held for the computation alone. The semaphore is closed at the end of the gateway.
+            Opened::Permit(_permit) => match entropy() {
+                Ok(entropy) => self.machine.handle_permit(entropy, now),
+                Err(error) => self.lost(&error),
+            },
+        }
+        true
+    }
+
+    /// Whether the deadline of the machine has come. A deadline that moves away leaves the timer
+    /// alone until it fires.
+    fn poll_timer(&mut self, task: &mut task::Context<'_>) -> bool {
+        let Some(deadline) = self.machine.poll_timeout() else {
+            self.timer = None;
+            return false;
+        };
+        let until = clock::deadline(deadline);
+        let timer = self.timer.get_or_insert_with(|| {
+            self.armed = deadline;
+            Box::pin(tokio::time::sleep_until(until))
+        });
+        if self.armed > deadline {
+            self.armed = deadline;
+            timer.as_mut().reset(until);
+        }
+        while timer.as_mut().poll(task).is_ready() {
+            let now = clock::now().instant;
+            if deadline <= now {
+                self.machine.handle_timeout(now);
+                return true;
+            }
+            self.armed = deadline;
+            timer.as_mut().reset(until);
+        }
+        false
+    }
+
+    /// Writes what the socket takes.
+    fn flush(&mut self, task: &mut task::Context<'_>) {
+        let Socket::Open(stream) = &mut self.socket else {
+            return;
+        };
+        if !self.unsent.is_empty() {
+            let written = write(stream, &self.unsent, task);
+            let now = clock::now().instant;
+            match written {
+                Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) => return self.lost(&error),
+            }
+            self.machine.handle_written(self.unsent.len(), now);
+        }
+        if self.finishing && self.unsent.is_empty() {
+            self.finishing = false;
+            // A connection that is broken already is found so by the next read.
+            let _ = Pin::new(stream).poll_shutdown(task);
+        }
+    }
+
+    /// Whether something came. Reads once, into the buffer of the thread.
+    fn read(&mut self, task: &mut task::Context<'_>) -> bool {
+        let (Socket::Open(stream), true) = (&self.socket, self.machine.wants_read()) else {
+            return false;
+        };
+        let machine = &mut self.machine;
+        let came = SCRATCH.with_borrow_mut(|scratch| {
+            let read = match poll_read(stream, scratch, task) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return Ok(false),
+            };
+            let now = clock::now().instant;
+            match read {
+                0 => machine.handle_eof(now),
+                count => machine.handle_bytes(&scratch[..count], now),
+            }
+            Ok(true)
+        });
+        came.unwrap_or_else(|error: io::Error| {
+            self.lost(&error);
+            true
+        })
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(seat) = &self.seat {
+            let me = ctx.address();
+            let cause = Cause::new(
+                CauseKind::Busy,
+                "gave its place up to a peer that may speak",
+            );
+            seat.set_closer(Box::new(move || me.do_send(SessionCommand::Close(cause))));
+        }
+        self.take_over();
+        ctx.spawn(Drive);
+    }
+}
+
+// The handlers only tell the machine: actix polls the futures of an actor after its messages, so
+// `Drive` carries out what they led to.
+
+impl Handler<SessionCommand> for Session {
+    type Result = ();
+
+    fn handle(&mut self, command: SessionCommand, _ctx: &mut Self::Context) {
+        if let SessionCommand::Admit(device) = command {
+            self.device = Some(device);
+            self.seat = None;
+        }
+        self.machine.handle_command(command, clock::now().instant);
+    }
+}
+
+impl Handler<DeviceRequest> for Session {
+    type Result = ();
+
+    fn handle(&mut self, asked: DeviceRequest, _ctx: &mut Self::Context) {
+        let now = clock::now().instant;
+        self.machine
+            .handle_request(asked.request, asked.answer, now);
+    }
+}
+
+impl Handler<GetCounters> for Session {
+    type Result = MessageResult<GetCounters>;
+
+    fn handle(&mut self, _: GetCounters, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(*self.machine.counters())
+    }
+}
+
+impl ActorFuture<Session> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        let closed = session.drive(ctx, task);
+        if closed.is_ready() {
+            session.socket = Socket::None;
+            ctx.stop();
+        }
+        closed
+    }
+}
+
+impl Guard {
+    fn report(&mut self, event: SessionEvent, session: Option<Recipient<SessionCommand>>) {
+        self.ended |= matches!(event, SessionEvent::Ended(_));
+        // A session has three reports to make in its life, so this queue cannot be flooded.
+        self.deps.reports.do_send(SessionReport {
+            generation: self.generation,
+            event,
+            session,
+        });
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.report(SessionEvent::Ended(CauseKind::Internal.into()), None);
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_LEN].into());
+}
+
+fn setup(deps: &Deps) -> Setup {
+    Setup {
+        policy: Arc::clone(&deps.policy),
+        keys: Arc::clone(&deps.keys),
+        stream_seed: rand::random(),
+    }
+}
+
+/// Fresh secret bytes from the operating system.
+fn entropy() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    TcpStream::from_std(stream)
+}
+
+/// Writes as much as the socket takes now, and has the task woken when it takes more.
+fn write(stream: &TcpStream, bytes: &[u8], task: &mut task::Context<'_>) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() && stream.poll_write_ready(task)?.is_ready() {
+        match stream.try_write(&bytes[written..]) {
+            Ok(count) => written += count,
+            // The readiness was stale; the next poll says when to go on.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// Reads once; pending until the task is woken when nothing is there.
+fn poll_read(
+    stream: &TcpStream,
+    to: &mut [u8],
+    task: &mut task::Context<'_>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_read_ready(task))?;
+        match stream.try_read(to) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Poll::Ready(read),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

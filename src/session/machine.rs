@@ -1,1 +1,509 @@
+//! The life of one conversation with one device, on every link and in both directions.
+//!
+//! ```text
+//! dialled   Dialling ─┬─ plain ───────────────────────────┬─► Connect ─► Verdict ─► Up
+//!                     └─ aes ─► Handshake ────────────────┤      │          │       │
+//! accepted  FirstByte ┬─ aes ─► Handshake ─► Permit ──────┤      └──────────┴───────┴─► Closing ─► Closed
+//!                     └─ plain ───────────────────────────┘
+//! ```
+//!
+//! Whatever happens, [`SessionEvent::Ended`] is reported once, when closing begins: from then on
+//! nothing is heard, and only the closing words are still sent.
 
+mod serve;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cause::{Cause, CauseKind};
+use crate::codec::message::{Message, StreamId};
+use crate::codec::pson::Value;
+use crate::device::{ConnectionMode, LinkKind};
+use crate::session::keepalive::KeepAlive;
+use crate::session::requests::{Answered, RequestError, Requests};
+use crate::session::wire::{Progress, Wire};
+use crate::session::{AcceptLink, KeyLookup, Policy, closing};
+use crate::session::{DialLink, SessionCommand, SessionEvent};
+use crate::time::Instant;
+
+/// How long a peer is read and dropped after the closing words, so that a reset does not eat them.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the machine asks of its shell.
+#[derive(Debug, PartialEq)]
+pub enum Output<W> {
+    /// Write these bytes after those given before.
+    Send(Vec<u8>),
+    /// Tell the registry.
+    Report(SessionEvent),
+    /// A complete first handshake message is there: call [`Machine::handle_permit`] once there is
+    /// room for the computation.
+    HandshakeReady,
+    /// The answer to a request, exactly one for each.
+    Answer(W, Result<Answered, RequestError>),
+    /// Shut down the sending side once everything is written.
+    Finish,
+    /// Close the connection, written or not. Nothing comes after this.
+    Close,
+}
+
+/// A request to the device.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Runs a resource, with `payload` as its input.
+    Run {
+        resource: String,
+        payload: Option<Value>,
+    },
+    /// Describes a resource; all of them without one.
+    Describe { resource: Option<String> },
+}
+
+/// What every session is given at its start.
+#[derive(Clone)]
+pub struct Setup {
+    pub policy: Arc<Policy>,
+    pub keys: Arc<dyn KeyLookup>,
+    /// Random: where the stream IDs of this session begin.
+    pub stream_seed: StreamId,
+}
+
+/// What a session has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes on the connection, whatever secures it.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub frames_in: u64,
+    pub frames_out: u64,
+    /// Answers to nothing that was asked, or that came too late.
+    pub answers_dropped: u32,
+    /// Stream Data of streams that are not open.
+    pub stream_data_dropped: u32,
+    /// Messages of an unknown type.
+    pub unknown_ignored: u32,
+}
+
+/// One conversation. `W` is whom the shell hands the answer to a request.
+pub struct Machine<W> {
+    policy: Arc<Policy>,
+    keys: Arc<dyn KeyLookup>,
+    peer: SocketAddr,
+    mode: ConnectionMode,
+    phase: Phase,
+    wire: Wire,
+    requests: Requests<Waiter<W>>,
+    outputs: VecDeque<Output<W>>,
+    /// Bytes that the shell could not write when it last said so.
+    blocked: usize,
+    /// Bytes handed to the shell since then.
+    queued: usize,
+    counters: Counters,
+}
+
+enum Waiter<W> {
+    DeviceInfo,
+    Caller(W),
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// TCP is being opened.
+    Dialling {
+        deadline: Instant,
+        link: DialLink,
+    },
+    /// The peer has said nothing yet.
+    FirstByte {
+        accepted: Instant,
+    },
+    Handshake {
+        deadline: Instant,
+    },
+    /// A handshake is waiting to be computed.
+    Permit {
+        deadline: Instant,
+    },
+    /// The link is up.
+    Connect {
+        deadline: Instant,
+    },
+    /// The registry is judging. Nothing is read or sent.
+    Verdict {
+        deadline: Instant,
+        stream_id: StreamId,
+        keep_alive: Duration,
+    },
+    Up(KeepAlive),
+    /// Ended; the closing words are on their way.
+    Closing {
+        deadline: Instant,
+    },
+    Closed,
+}
+
+impl<W> Machine<W> {
+    /// A connection that was accepted at `now`.
+    pub fn inbound(peer: SocketAddr, link: AcceptLink, setup: Setup, now: Instant) -> Self {
+        let wire = match link {
+            AcceptLink::Plain => Wire::plain(),
+            AcceptLink::Aes => Wire::responder(),
+        };
+        let phase = Phase::FirstByte { accepted: now };
+        Self::new(peer, ConnectionMode::DeviceToServer, phase, wire, setup)
+    }
+
+    /// A connection that the shell begins to open at `now`.
+    pub fn dialled(address: SocketAddr, link: DialLink, setup: Setup, now: Instant) -> Self {
+        let deadline = now + setup.policy.dial_deadline;
+        let phase = Phase::Dialling { deadline, link };
+        let mode = ConnectionMode::ServerToDevice;
+        Self::new(address, mode, phase, Wire::plain(), setup)
+    }
+
+    fn new(peer: SocketAddr, mode: ConnectionMode, phase: Phase, wire: Wire, setup: Setup) -> Self {
+        Self {
+            policy: setup.policy,
+            keys: setup.keys,
+            peer,
+            mode,
+            phase,
+            wire,
+            requests: Requests::new(setup.stream_seed),
+            outputs: VecDeque::new(),
+            blocked: 0,
+            queued: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether the shell should read. While it does not, what the peer sends waits in the kernel.
+    pub const fn wants_read(&self) -> bool {
+        match self.phase {
+            Phase::FirstByte { .. }
+            | Phase::Handshake { .. }
+            | Phase::Connect { .. }
+            | Phase::Up(_)
+            | Phase::Closing { .. } => true,
+            Phase::Dialling { .. }
+            | Phase::Permit { .. }
+            | Phase::Verdict { .. }
+            | Phase::Closed => false,
+        }
+    }
+
+    /// TCP is open on a dialled connection. `entropy` is 32 fresh secret bytes.
+    pub fn handle_opened(&mut self, entropy: [u8; 32], now: Instant) {
+        let Phase::Dialling { link, .. } = self.phase else {
+            return;
+        };
+        let key_id = match link {
+            DialLink::Plain => return self.secured(now),
+            DialLink::Aes(key_id) => key_id,
+        };
+        match Wire::initiator(key_id, self.keys.as_ref(), entropy) {
+            Ok((wire, first)) => {
+                self.wire = wire;
+                let deadline = now + self.policy.handshake_deadline;
+                self.phase = Phase::Handshake { deadline };
+                self.emit(first);
+            }
+            Err(error) => self.end(error.into(), None, now),
+        }
+    }
+
+    /// TCP could not be opened on a dialled connection.
+    pub fn handle_dial_failed(&mut self, cause: Cause, now: Instant) {
+        if let Phase::Dialling { .. } = self.phase {
+            self.end(cause, None, now);
+        }
+    }
+
+    /// Bytes came, cut anywhere.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        self.counters.bytes_in += bytes.len() as u64;
+        match self.phase {
+            Phase::Dialling { .. } | Phase::Closing { .. } | Phase::Closed => return,
+            _ if bytes.is_empty() => return,
+            Phase::FirstByte { accepted } => self.first_byte(accepted, now),
+            _ => {}
+        }
+        match self.wire.receive(bytes, self.keys.as_ref()) {
+            Ok(Progress::More) => {}
+            Ok(Progress::HandshakeReady) => self.handshake_ready(now),
+            Ok(Progress::Secured) => self.secured(now),
+            Err(error) => return self.end(error.into(), None, now),
+        }
+        self.serve(now);
+    }
+
+    /// The peer shut down its sending side.
+    pub fn handle_eof(&mut self, now: Instant) {
+        let cause = match (self.phase, self.mode) {
+            (Phase::Dialling { .. } | Phase::Closed, _) => return,
+            (Phase::Closing { .. }, _) => return self.close(),
+            (Phase::Handshake { .. }, ConnectionMode::ServerToDevice) => key_refused(),
+            _ => Cause::from(CauseKind::ClosedByDevice),
+        };
+        self.end(cause, None, now);
+    }
+
+    /// The connection broke; `text` says how.
+    pub fn handle_io_error(&mut self, kind: io::ErrorKind, text: &str, now: Instant) {
+        let cause = match (self.phase, self.mode) {
+            (Phase::Closing { .. }, _) => return self.close(),
+            // A peer that does not know the key closes before it has read all we sent, and so
+            // resets the connection.
+            (Phase::Handshake { .. }, ConnectionMode::ServerToDevice)
+                if kind == io::ErrorKind::ConnectionReset =>
+            {
+                key_refused()
+            }
+            _ => Cause::new(CauseKind::IoError, text),
+        };
+        self.end(cause, None, now);
+    }
+
+    /// There is room for the computation asked for by [`Output::HandshakeReady`]. `entropy` is 32
+    /// fresh secret bytes.
+    pub fn handle_permit(&mut self, entropy: [u8; 32], now: Instant) {
+        let Phase::Permit { .. } = self.phase else {
+            return;
+        };
+        match self.wire.respond(self.keys.as_ref(), entropy) {
+            Ok(answer) => {
+                self.secured(now);
+                self.emit(answer);
+                self.check_unsent(now);
+            }
+            Err(error) => self.end(error.into(), None, now),
+        }
+    }
+
+    /// The registry's word.
+    pub fn handle_command(&mut self, command: SessionCommand, now: Instant) {
+        match (self.phase, command) {
+            (
+                Phase::Verdict {
+                    stream_id,
+                    keep_alive,
+                    ..
+                },
+                SessionCommand::Admit(_),
+            ) => self.admit(stream_id, keep_alive, now),
+            (_, SessionCommand::Admit(_)) => {}
+            (
+                Phase::Verdict { stream_id, .. },
+                SessionCommand::Refuse(cause) | SessionCommand::Close(cause),
+            ) => {
+                let words = closing::refusal(stream_id, cause.kind);
+                self.end(cause, Some(words), now);
+            }
+            (Phase::Up(_), SessionCommand::Refuse(cause) | SessionCommand::Close(cause)) => {
+                let words = closing::disconnect(cause.kind);
+                self.end(cause, Some(words), now);
+            }
+            (_, SessionCommand::Refuse(cause) | SessionCommand::Close(cause)) => {
+                self.end(cause, None, now);
+            }
+        }
+    }
+
+    /// Asks something of an admitted device. The answer is always given by [`Output::Answer`].
+    pub fn handle_request(&mut self, request: Request, waiter: W, now: Instant) {
+        self.ask(request, Waiter::Caller(waiter), now);
+        self.check_unsent(now);
+    }
+
+    /// After everything of [`Output::Send`] was tried: `unsent` bytes are not written yet.
+    pub fn handle_written(&mut self, unsent: usize, now: Instant) {
+        self.blocked = unsent;
+        self.queued = 0;
+        self.check_unsent(now);
+    }
+
+    /// Harmless when called early or twice.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(waiter) = self.requests.take_expired(now) {
+            self.answer(waiter, Err(RequestError::TimedOut));
+        }
+        if self
+            .phase_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.phase_timed_out(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let phase = self.phase_deadline()?;
+        let request = self.requests.deadline();
+        Some(request.map_or(phase, |request| request.min(phase)))
+    }
+
+    /// To be drained after every call of the others.
+    pub fn poll_output(&mut self) -> Option<Output<W>> {
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            self.outputs = VecDeque::new();
+        }
+        output
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    fn first_byte(&mut self, accepted: Instant, now: Instant) {
+        self.phase = if self.wire.kind() == LinkKind::Plain {
+            let deadline = accepted + self.policy.connect_deadline;
+            Phase::Connect { deadline }
+        } else {
+            let deadline = now + self.policy.handshake_deadline;
+            Phase::Handshake { deadline }
+        };
+    }
+
+    fn handshake_ready(&mut self, now: Instant) {
+        // The deadline of the handshake stays: it is what the peer is waiting for.
+        let deadline = match self.phase {
+            Phase::Handshake { deadline } => deadline,
+            _ => now + self.policy.handshake_deadline,
+        };
+        self.phase = Phase::Permit { deadline };
+        self.outputs.push_back(Output::HandshakeReady);
+    }
+
+    fn secured(&mut self, now: Instant) {
+        let deadline = now + self.policy.connect_deadline;
+        self.phase = Phase::Connect { deadline };
+    }
+
+    fn send(&mut self, message: &Message, now: Instant) {
+        let frame = self.wire.encode(message);
+        self.send_frame(frame, now);
+    }
+
+    fn send_frame(&mut self, frame: Vec<u8>, now: Instant) {
+        match self.wire.seal(frame) {
+            Ok(bytes) => {
+                self.counters.frames_out += 1;
+                self.emit(bytes);
+            }
+            Err(error) => self.end(error.into(), None, now),
+        }
+    }
+
+    fn emit(&mut self, bytes: Vec<u8>) {
+        self.queued += bytes.len();
+        self.counters.bytes_out += bytes.len() as u64;
+        if let Some(Output::Send(last)) = self.outputs.back_mut() {
+            last.extend(bytes);
+        } else {
+            self.outputs.push_back(Output::Send(bytes));
+        }
+    }
+
+    /// Gives up on a peer that does not read.
+    fn check_unsent(&mut self, now: Instant) {
+        let unsent = self.blocked + self.queued;
+        if unsent > self.policy.out_buffer_max {
+            let text = format!("the device does not read, {unsent} bytes wait for it");
+            self.end(Cause::new(CauseKind::IoError, text), None, now);
+        }
+    }
+
+    fn report(&mut self, event: SessionEvent) {
+        self.outputs.push_back(Output::Report(event));
+    }
+
+    fn protocol_error(&mut self, text: &str, now: Instant) {
+        self.end(Cause::new(CauseKind::ProtocolError, text), None, now);
+    }
+
+    /// Begins to close, once. Words are left out for a peer that did not even read what was sent
+    /// before.
+    fn end(&mut self, cause: Cause, words: Option<Message>, now: Instant) {
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed) {
+            return;
+        }
+        let words = words.filter(|_| self.blocked == 0);
+        let words = words.and_then(|words| self.wire.seal(self.wire.encode(&words)).ok());
+        let has_words = words.is_some();
+        if let Some(bytes) = words {
+            self.counters.frames_out += 1;
+            self.emit(bytes);
+        }
+        self.report(SessionEvent::Ended(cause.clone()));
+        let deadline = now + LINGER;
+        self.phase = Phase::Closing { deadline };
+        self.wire = Wire::plain();
+        while let Some(waiter) = self.requests.take_any() {
+            self.answer(waiter, Err(RequestError::SessionEnded(cause.clone())));
+        }
+        if has_words {
+            self.outputs.push_back(Output::Finish);
+        } else {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.outputs.push_back(Output::Close);
+    }
+
+    fn phase_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Dialling { deadline, .. }
+            | Phase::Handshake { deadline }
+            | Phase::Permit { deadline }
+            | Phase::Connect { deadline }
+            | Phase::Verdict { deadline, .. }
+            | Phase::Closing { deadline } => Some(*deadline),
+            Phase::FirstByte { accepted } => Some(*accepted + self.policy.first_byte_deadline),
+            Phase::Up(keep_alive) => Some(keep_alive.deadline()),
+            Phase::Closed => None,
+        }
+    }
+
+    fn phase_timed_out(&mut self, now: Instant) {
+        let cause = match self.phase {
+            Phase::Dialling { .. } => {
+                let text = format!("dial tcp {}: no answer in time", self.peer);
+                Cause::new(CauseKind::DialTimeout, text)
+            }
+            Phase::FirstByte { .. } => CauseKind::FirstByteTimeout.into(),
+            Phase::Handshake { .. } => CauseKind::HandshakeTimeout.into(),
+            Phase::Permit { .. } => Cause::new(CauseKind::Busy, "too many handshakes are waiting"),
+            Phase::Connect { .. } => CauseKind::ConnectTimeout.into(),
+            Phase::Verdict { stream_id, .. } => {
+                let cause = Cause::new(CauseKind::Busy, "the registry did not answer in time");
+                let words = closing::refusal(stream_id, cause.kind);
+                return self.end(cause, Some(words), now);
+            }
+            Phase::Up(_) => CauseKind::KeepAliveTimeout.into(),
+            Phase::Closing { .. } => return self.close(),
+            Phase::Closed => return,
+        };
+        self.end(cause, None, now);
+    }
+}
+
+fn key_refused() -> Cause {
+    Cause::new(
+        CauseKind::KeyRefused,
+        "the device closed after our first message",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::event::History;
 use crate::event::StatusEvent;
-use crate::handle::History;
 use crate::registry::{CommitId, StoreChange};
 use crate::store::Health;
 use crate::store::gather::Gathered;

@@ -35,8 +35,8 @@ use tokio::sync::oneshot;
 pub use crate::store::coverage::Retention;
 pub use crate::store::open::OpenError;
 
+use crate::event::History;
 use crate::event::StatusEvent;
-use crate::handle::History;
 use crate::registry::{CommitId, StoreChange, Stored};
 use crate::store::inbox::{Inbox, Query};
 

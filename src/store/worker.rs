@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock;
+use crate::event::History;
 use crate::event::StatusEvent;
-use crate::handle::History;
 use crate::registry::{CommitId, StoreChange};
 use crate::store::coverage::{self, Coverage, Retention};
 use crate::store::debounce::Debounce;

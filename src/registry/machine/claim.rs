@@ -8,7 +8,8 @@ use crate::identity::{Claim, Proof, prove};
 use crate::registry::entry::{Entry, Phase, Up};
 use crate::registry::identities::Standing;
 use crate::registry::snapshot::SessionView;
-use crate::registry::{Output, Reply, SessionCommand, StoreChange};
+use crate::registry::{Output, Reply, StoreChange};
+use crate::session::SessionCommand;
 use crate::time::Now;
 
 /// What becomes of a Connect.
@@ -137,7 +138,7 @@ impl Machine {
             return Verdict::Refuse(cause);
         }
         let by_address = self.policy.filter_by_address;
-        if kind == AttemptKind::Inbound && !self.filter.accepts(id, claim.peer.ip(), by_address) {
+        if kind == AttemptKind::Inbound && !self.admits.accepts(id, claim.peer.ip(), by_address) {
             let text = format!(
                 "the accept filter does not let device {id} in from {}",
                 claim.peer.ip()

@@ -25,7 +25,10 @@ impl Machine {
                 Err(error) => self.reply(request, Err(error)),
             },
             Command::DeleteAsync(ids) => {
+                let mut ids = ids.clone();
+                ids.retain(|id| self.entries.contains_key(id) || self.is_being_added(*id));
                 let change = StoreChange::DeleteDevices(ids.clone());
+                let command = Command::DeleteAsync(ids);
                 self.persist(change, Commit::Command(request, command));
             }
             Command::SetAcceptFilter(filter) => {
@@ -63,6 +66,7 @@ impl Machine {
                 self.close_all(request, sessions, &Cause::from(CauseKind::Deleted));
             }
             Command::SetAcceptFilter(filter) => {
+                self.admits = filter.compile();
                 self.filter = Arc::new(filter);
                 self.reply(request, Ok(Reply::Done));
             }
@@ -122,6 +126,16 @@ impl Machine {
 
     fn reply(&mut self, request: RequestId, reply: Result<Reply, CommandError>) {
         self.outputs.push_back(Output::Reply(request, reply));
+    }
+
+    /// Whether an earlier command that is on its way to the store adds this device.
+    fn is_being_added(&self, id: DeviceId) -> bool {
+        self.commits.values().any(|commit| match commit {
+            Commit::Command(_, Command::AddAsync(devices)) => {
+                devices.iter().any(|device| device.id == id)
+            }
+            Commit::Command(..) | Commit::Identity(_) | Commit::ReserveEvents(_) => false,
+        })
     }
 
     fn room_for(&self, devices: &[AutoDevice]) -> Result<(), CommandError> {

@@ -9,7 +9,8 @@ use crate::device::{DeviceId, Generation, LinkKind, Origin, Status};
 use crate::identity::KeyId;
 use crate::registry::admission::DialAdmission;
 use crate::registry::entry::Phase;
-use crate::registry::{CommandError, DialLink, DialOrder, Output, RequestId};
+use crate::registry::{CommandError, Output, RequestId};
+use crate::session::{DialLink, DialOrder};
 use crate::time::{Instant, Now};
 
 /// Who waits for a dial, first come first served, under the bounds of the whole fleet.

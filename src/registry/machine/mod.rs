@@ -25,16 +25,15 @@ use self::tell::Numbers;
 use crate::cause::{Cause, CauseKind};
 use crate::device::{DeviceId, Generation, Origin, Status};
 use crate::identity::{Claim, SharedSecrets};
-use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
 use crate::registry::admission::TokenBucket;
 use crate::registry::backoff::Backoff;
 use crate::registry::entry::{Entry, Phase};
 use crate::registry::identities::Identities;
 use crate::registry::pending::PendingList;
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{
-    Command, CommitId, Output, RequestId, SessionCommand, SessionEvent, StoreChange, Stored,
-};
+use crate::registry::{Command, CommitId, Output, RequestId, StoreChange, Stored};
+use crate::session::{SessionCommand, SessionEvent};
 use crate::time::{Instant, Now};
 
 /// The rules the machine applies, all from the configuration.
@@ -78,6 +77,7 @@ pub struct Machine {
     attempts: BTreeMap<Generation, Attempt>,
     identities: Identities,
     filter: Arc<AcceptFilter>,
+    admits: CompiledFilter,
     pending: PendingList,
     dials: DialQueue,
     /// The ends of all backoffs, soonest first.
@@ -167,6 +167,7 @@ impl Machine {
             entries: BTreeMap::new(),
             attempts: BTreeMap::new(),
             identities: Identities::new(stored.identities),
+            admits: stored.accept_filter.compile(),
             filter: Arc::new(stored.accept_filter),
             timers: BTreeSet::new(),
             commits: BTreeMap::new(),

@@ -7,7 +7,7 @@ use super::{Commit, Machine};
 use crate::cause::Cause;
 use crate::device::{DeviceId, Status};
 use crate::event::{Change, StatusEvent};
-use crate::registry::conflate::merge;
+use crate::registry::conflate::{List, list, merge};
 use crate::registry::{Output, StoreChange};
 use crate::time::{Instant, Now};
 
@@ -24,8 +24,9 @@ pub(super) struct Numbers {
     end: u64,
     reserving: bool,
     retry_at: Option<Instant>,
-    /// What could not be told because the store failed for a whole block: one event a device.
-    held: BTreeMap<DeviceId, StatusEvent>,
+    /// What could not be told because the store failed for a whole block: one event a device and
+    /// list.
+    held: BTreeMap<(DeviceId, List), StatusEvent>,
 }
 
 impl Numbers {
@@ -167,13 +168,11 @@ impl Machine {
     }
 
     fn hold(&mut self, event: StatusEvent) {
-        let device = event.device;
-        let merged = match self.numbers.held.remove(&device) {
-            Some(older) => merge(older, event),
-            None => Some(event),
+        let slot = (event.device, list(event.change));
+        let merged = match self.numbers.held.get(&slot) {
+            Some(older) => merge(older, &event),
+            None => event,
         };
-        if let Some(merged) = merged {
-            self.numbers.held.insert(device, merged);
-        }
+        self.numbers.held.insert(slot, merged);
     }
 }

@@ -8,7 +8,8 @@ use super::*;
 use crate::device::{ConnectionMode, LinkKind};
 use crate::event::{Change, StatusEvent};
 use crate::identity::{Evidence, Identity, KeyId, KeyOwner, Secrets};
-use crate::registry::{AutoDevice, CommandError, DialLink, DialOrder, Reply};
+use crate::registry::{AutoDevice, CommandError, Reply};
+use crate::session::{DialLink, DialOrder};
 
 const FLEET_KEYS: [KeyId; 2] = [KeyId([1; 8]), KeyId([2; 8])];
 

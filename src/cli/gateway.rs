@@ -1,0 +1,54 @@
+//! `gatehouse gateway`: runs the device gateway until it is told to stop.
+
+use std::error::Error;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::config::ConfigFile;
+use crate::cli::{logging, system};
+use crate::gateway::Running;
+
+/// Run the device gateway until SIGTERM or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a configuration file the gateway serves gRPC on 127.0.0.1:4000 and lets devices dial in \
+on port 51212; everything it keeps lies in ./gatehouse-data.
+
+Examples:
+  gatehouse gateway
+  gatehouse gateway --config /etc/gatehouse/gateway.toml
+  gatehouse config check --config /etc/gatehouse/gateway.toml   validate the file first")]
+pub struct Gateway {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Gateway {
+    /// # Errors
+    /// When the gateway cannot start; the text says what to mend.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        let config = self.config.read()?;
+        logging::start(&config.log)?;
+        rlimit::increase_nofile_limit(u64::MAX)?;
+        system::run(async move {
+            let mut terminated = signal(SignalKind::terminate())?;
+            let mut interrupted = signal(SignalKind::interrupt())?;
+            let running = Running::start(config).await?;
+            let listening = running.listening();
+            tracing::info!(
+                grpc = %listening.grpc,
+                aes = listening.aes.map(tracing::field::display),
+                plain = listening.plain.map(tracing::field::display),
+                "gateway started"
+            );
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+            tracing::info!("gateway stops");
+            running.stop().await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,404 @@
+//! Sessions over loopback, with a hand-made device and a registry that only listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, Context, Handler};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{Deps, DeviceRequest, GetCounters, Session, SessionReport};
+use crate::cause::CauseKind;
+use crate::codec::dialect::Dialect;
+use crate::codec::frame::{Split, split};
+use crate::codec::message::{Answer, Authentication, Connect, Message, decode, encode};
+use crate::codec::pson::Value;
+use crate::device::{DeviceId, Generation};
+use crate::identity::{KeyId, KeyOwner};
+use crate::link::link_key::LinkKey;
+use crate::link::listen::Door;
+use crate::link::noise::{Initiator, Transport};
+use crate::link::waiting_room::WaitingRoom;
+use crate::session::machine::Request;
+use crate::session::requests::Answered;
+use crate::session::{AcceptLink, KeyLookup, Policy};
+use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
+
+const GENERATION: Generation = Generation::accepted(1);
+
+fn key() -> LinkKey {
+    LinkKey::new([7; 32])
+}
+
+struct Keys;
+
+impl KeyLookup for Keys {
+    fn find(&self, id: KeyId) -> Option<(LinkKey, KeyOwner)> {
+        (key().id() == id).then(|| (key(), KeyOwner::Fleet))
+    }
+}
+
+struct Registry(mpsc::UnboundedSender<SessionReport>);
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+}
+
+impl Handler<SessionReport> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, report: SessionReport, _ctx: &mut Self::Context) {
+        self.0.send(report).unwrap();
+    }
+}
+
+/// A registry and what is reported to it.
+struct Reports {
+    deps: Arc<Deps>,
+    door: Door,
+    reports: mpsc::UnboundedReceiver<SessionReport>,
+}
+
+impl Reports {
+    fn new(policy: Policy, permits: usize) -> Self {
+        let (sender, reports) = mpsc::unbounded_channel();
+        let deps = Deps {
+            policy: Arc::new(policy),
+            keys: Arc::new(Keys),
+            permits: Arc::new(Semaphore::new(permits)),
+            reports: Registry(sender).start().recipient(),
+        };
+        Self {
+            deps: Arc::new(deps),
+            door: Door::new(WaitingRoom::new(8, 8)),
+            reports,
+        }
+    }
+
+    async fn next(&mut self) -> SessionEvent {
+        let report = self.reports.recv().await.unwrap();
+        assert_eq!(report.generation, GENERATION);
+        report.event
+    }
+
+    async fn ended(&mut self, kind: CauseKind) {
+        let event = self.next().await;
+        let SessionEvent::Ended(cause) = event else {
+            panic!("it ends, not {event:?}");
+        };
+        assert_eq!(cause.kind, kind, "{cause}");
+    }
+
+    async fn claimed(&mut self) {
+        let event = self.next().await;
+        assert!(matches!(event, SessionEvent::Claimed(_)), "{event:?}");
+    }
+
+    /// A session on an arbiter of its own, and the device's end of its connection.
+    async fn accept(&self, link: AcceptLink) -> (Addr<Session>, Device) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (accepted, peer) = accepted.unwrap();
+        let accepted = accepted.into_std().unwrap();
+        let deps = Arc::clone(&self.deps);
+        let (_, seat) = self.door.enter(peer.ip()).expect("a seat");
+        let arbiter = Arbiter::new();
+        let session = Session::start_in_arbiter(&arbiter.handle(), move |_| {
+            Session::inbound(accepted, peer, seat, link, GENERATION, deps)
+        });
+        (session, Device::new(stream.unwrap()))
+    }
+}
+
+/// A device of today.
+struct Device {
+    stream: TcpStream,
+    transport: Option<Transport>,
+    received: Vec<u8>,
+}
+
+impl Device {
+    const fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            transport: None,
+            received: Vec::new(),
+        }
+    }
+
+    async fn secure(&mut self) {
+        let (mut initiator, first) = Initiator::start(&key(), [1; 32]).unwrap();
+        self.stream.write_all(&first).await.unwrap();
+        let mut answer = [0; 50];
+        self.stream.read_exact(&mut answer).await.unwrap();
+        assert!(initiator.read(&mut &answer[..]).unwrap());
+        self.transport = Some(initiator.finish().unwrap());
+    }
+
+    async fn say(&mut self, message: &Message) {
+        let mut bytes = Vec::new();
+        encode(Dialect::Current, message, &mut bytes);
+        if let Some(transport) = &mut self.transport {
+            let mut sealed = Vec::new();
+            transport.encrypt(&bytes, &mut sealed).unwrap();
+            bytes = sealed;
+        }
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// The next message; `None` at the end.
+    async fn hear(&mut self) -> Option<Message> {
+        loop {
+            if let Split::Frame(frame) = split(&self.received, usize::MAX).unwrap() {
+                let body = &self.received[frame.body.clone()];
+                let heard = decode(Dialect::Current, frame.message_type, body).unwrap();
+                self.received.drain(..frame.body.end);
+                return Some(heard);
+            }
+            let mut bytes = [0; 1024];
+            let count = self.stream.read(&mut bytes).await.unwrap();
+            match &mut self.transport {
+                _ if count == 0 => return None,
+                Some(transport) => transport
+                    .decrypt(&bytes[..count], &mut self.received)
+                    .unwrap(),
+                None => self.received.extend_from_slice(&bytes[..count]),
+            }
+        }
+    }
+
+    async fn asked(&mut self) -> u16 {
+        let heard = self.hear().await;
+        let Some(Message::Run(run)) = heard else {
+            panic!("a Run comes, not {heard:?}");
+        };
+        run.stream_id.unwrap()
+    }
+}
+
+fn connect() -> Message {
+    Message::Connect(Connect {
+        stream_id: Some(7),
+        authentication: Authentication::Credentials {
+            username: String::new(),
+            device: "4711".into(),
+            credential: Vec::new(),
+        },
+        keep_alive: None,
+    })
+}
+
+fn ok(stream_id: u16, payload: Option<Value>) -> Message {
+    Message::Ok(Answer {
+        stream_id: Some(stream_id),
+        parameters: None,
+        payload,
+    })
+}
+
+fn admit() -> SessionCommand {
+    SessionCommand::Admit(DeviceId::new(4711).unwrap())
+}
+
+/// From the secured link to the end of the session.
+async fn check_conversation(mut reports: Reports, session: Addr<Session>, mut device: Device) {
+    device.say(&connect()).await;
+    reports.claimed().await;
+    session.send(admit()).await.unwrap();
+    assert_eq!(device.hear().await, Some(ok(7, None)));
+
+    let id = device.asked().await;
+    let info = Value::Map(vec![("type".into(), Value::Unsigned(12))]);
+    device.say(&ok(id, Some(info))).await;
+    let described = SessionEvent::Described { device_type: 12 };
+    assert_eq!(reports.next().await, described);
+
+    device.say(&Message::KeepAlive).await;
+    assert_eq!(device.hear().await, Some(Message::KeepAlive));
+
+    let (answer, answered) = oneshot::channel();
+    let request = Request::Run {
+        resource: "door".into(),
+        payload: Some(Value::Bool(true)),
+    };
+    session.do_send(DeviceRequest { request, answer });
+    let id = device.asked().await;
+    device.say(&ok(id, Some(Value::Unsigned(4)))).await;
+    let answered = answered.await.unwrap();
+    let Ok(Answered::Ok(answer)) = answered else {
+        panic!("it is answered with Ok, not {answered:?}");
+    };
+    assert_eq!(answer.payload, Some(Value::Unsigned(4)));
+
+    let counters = session.send(GetCounters).await.unwrap();
+    assert_eq!((counters.frames_in, counters.frames_out), (4, 4));
+
+    session.do_send(SessionCommand::Close(CauseKind::Drain.into()));
+    reports.ended(CauseKind::Drain).await;
+    let heard = device.hear().await;
+    assert!(
+        matches!(heard, Some(Message::Disconnect { .. })),
+        "{heard:?}"
+    );
+    assert_eq!(device.hear().await, None);
+    drop(device);
+    check_gone(&session, reports).await;
+}
+
+/// The actor stops, and has reported no more than it should.
+async fn check_gone(session: &Addr<Session>, mut reports: Reports) {
+    while session.connected() {
+        tokio::task::yield_now().await;
+    }
+    drop(reports.deps);
+    assert!(reports.reports.recv().await.is_none());
+}
+
+#[actix::test]
+async fn a_plain_device_from_accept_to_drain() {
+    let reports = Reports::new(Policy::default(), 0);
+    let (session, device) = reports.accept(AcceptLink::Plain).await;
+    check_conversation(reports, session, device).await;
+}
+
+#[actix::test]
+async fn an_aes_device_from_accept_to_drain() {
+    let reports = Reports::new(Policy::default(), 1);
+    let (session, mut device) = reports.accept(AcceptLink::Aes).await;
+    device.secure().await;
+    assert_eq!(reports.deps.permits.available_permits(), 1);
+    check_conversation(reports, session, device).await;
+}
+
+#[actix::test]
+async fn a_dialled_device_from_dial_to_drain() {
+    let reports = Reports::new(Policy::default(), 0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let session = dial(&reports, listener.local_addr().unwrap(), DialLink::Plain);
+    let (stream, _) = listener.accept().await.unwrap();
+    check_conversation(reports, session, Device::new(stream)).await;
+}
+
+fn dial(reports: &Reports, address: std::net::SocketAddr, link: DialLink) -> Addr<Session> {
+    let order = DialOrder {
+        generation: GENERATION,
+        address,
+        link,
+    };
+    let deps = Arc::clone(&reports.deps);
+    Session::start_in_arbiter(&Arbiter::current(), move |_| Session::dialled(&order, deps))
+}
+
+#[actix::test]
+async fn a_dial_that_is_refused_ends_at_once() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let session = dial(&reports, address, DialLink::Plain);
+    reports.ended(CauseKind::DialFailed).await;
+    check_gone(&session, reports).await;
+}
+
+#[actix::test]
+async fn a_dialled_device_that_closes_the_aes_link_does_not_hold_the_key() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let link = DialLink::Aes(key().id());
+    let session = dial(&reports, listener.local_addr().unwrap(), link);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.read_exact(&mut [0; 9]).await.unwrap();
+    drop(stream);
+    reports.ended(CauseKind::KeyRefused).await;
+    check_gone(&session, reports).await;
+}
+
+#[actix::test]
+async fn a_handshake_waits_for_its_permit_and_gives_it_back() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let (session, mut device) = reports.accept(AcceptLink::Aes).await;
+    let permits = Arc::clone(&reports.deps.permits);
+    let secured = async {
+        device.secure().await;
+        device
+    };
+    // The answer cannot come before the permit is there.
+    let mut secured = std::pin::pin!(secured);
+    tokio::select! {
+        biased;
+        _ = &mut secured => panic!("answered without a permit"),
+        counters = async {
+            loop {
+                let counters = session.send(GetCounters).await.unwrap();
+                if counters.bytes_in == 59 {
+                    break counters;
+                }
+            }
+        } => assert_eq!(counters.bytes_out, 0),
+    }
+    permits.add_permits(1);
+    drop(secured.await);
+    reports.ended(CauseKind::ClosedByDevice).await;
+    assert_eq!(permits.available_permits(), 1);
+    check_gone(&session, reports).await;
+}
+
+#[actix::test]
+async fn the_timer_ends_who_says_nothing() {
+    let policy = Policy {
+        first_byte_deadline: Duration::ZERO,
+        ..Policy::default()
+    };
+    let mut reports = Reports::new(policy, 0);
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    reports.ended(CauseKind::FirstByteTimeout).await;
+    assert_eq!(device.hear().await, None);
+    check_gone(&session, reports).await;
+}
+
+#[actix::test]
+async fn who_writes_and_never_reads_is_closed() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    device.say(&connect()).await;
+    reports.claimed().await;
+    session.send(admit()).await.unwrap();
+    let flood = [0x05, 0x00].repeat(4096);
+    while device.stream.write_all(&flood).await.is_ok() {}
+    reports.ended(CauseKind::IoError).await;
+    check_gone(&session, reports).await;
+}
+
+#[test]
+fn a_session_is_small() {
+    // Of the 2 KiB that an idle session may cost, the rest is left to actix, the socket and the
+    // timer.
+    assert!(size_of::<Session>() <= 768, "{}", size_of::<Session>());
+}
+
+struct Crash;
+
+impl actix::Message for Crash {
+    type Result = ();
+}
+
+impl Handler<Crash> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _ctx: &mut Self::Context) {
+        panic!("a fault of the gateway, made by its test");
+    }
+}
+
+#[actix::test]
+async fn a_session_that_dies_is_reported_all_the_same() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    device.say(&connect()).await;
+    reports.claimed().await;
+    session.do_send(Crash);
+    reports.ended(CauseKind::Internal).await;
+    check_gone(&session, reports).await;
+}

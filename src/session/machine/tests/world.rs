@@ -1,0 +1,350 @@
+//! A machine, the device at its other end, and what came out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cause::CauseKind;
+use crate::codec::dialect::Dialect;
+use crate::codec::frame::{Split, split};
+use crate::codec::message::{Answer, Authentication, Connect, Message};
+use crate::codec::message::{decode, encode};
+use crate::device::{ConnectionMode, DeviceId, LinkKind};
+use crate::identity::{KeyId, KeyOwner};
+use crate::link::link_key::LinkKey;
+use crate::link::noise::{Initiator, Responder, Transport};
+use crate::session::machine::{Machine, Output, Request, Setup};
+use crate::session::requests::{Answered, RequestError};
+use crate::session::{AcceptLink, KeyLookup, Policy};
+use crate::session::{DialLink, SessionCommand, SessionEvent};
+use crate::time::Instant;
+
+pub const FLEET_KEY: [u8; 32] = [7; 32];
+pub const START: Instant = Instant::from_micros(1_000_000_000);
+
+/// Knows the fleet key alone.
+struct Keys;
+
+impl KeyLookup for Keys {
+    fn find(&self, id: KeyId) -> Option<(LinkKey, KeyOwner)> {
+        let key = LinkKey::new(FLEET_KEY);
+        (key.id() == id).then_some((key, KeyOwner::Fleet))
+    }
+}
+
+/// What came out of the machine, as the device and the registry see it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    Event(SessionEvent),
+    Message(Message),
+    HandshakeReady,
+    Answer(u32, Result<Answered, RequestError>),
+    Finish,
+    Close,
+}
+
+pub struct World {
+    pub machine: Machine<u32>,
+    pub device: Device,
+    pub now: Instant,
+    seen: Vec<Seen>,
+    link: LinkKind,
+    mode: ConnectionMode,
+}
+
+/// The other side: bytes to messages and back.
+pub struct Device {
+    pub dialect: Dialect,
+    pub transport: Option<Transport>,
+    received: Vec<u8>,
+}
+
+/// Exactly these came out since the last look; the wording of a cause is free.
+#[track_caller]
+pub fn check(world: &mut World, expected: &[Seen]) {
+    assert_eq!(world.take(), expected);
+}
+
+pub fn ended(kind: CauseKind) -> Seen {
+    Seen::Event(SessionEvent::Ended(kind.into()))
+}
+
+pub fn ok(stream_id: u16) -> Seen {
+    Seen::Message(Message::Ok(Answer {
+        stream_id: Some(stream_id),
+        ..Answer::default()
+    }))
+}
+
+pub fn connect(stream_id: u16) -> Message {
+    let Message::Connect(connect) = credentials("", "4711", None) else {
+        panic!("it is a Connect");
+    };
+    Message::Connect(Connect {
+        stream_id: Some(stream_id),
+        ..connect
+    })
+}
+
+pub fn credentials(username: &str, device: &str, keep_alive: Option<u64>) -> Message {
+    Message::Connect(Connect {
+        stream_id: Some(7),
+        authentication: Authentication::Credentials {
+            username: username.into(),
+            device: device.into(),
+            credential: b"secret".to_vec(),
+        },
+        keep_alive,
+    })
+}
+
+pub fn peer() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 51_211))
+}
+
+pub fn setup() -> Setup {
+    Setup {
+        policy: Arc::new(Policy::default()),
+        keys: Arc::new(Keys),
+        stream_seed: 1000,
+    }
+}
+
+impl Device {
+    pub const fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            transport: None,
+            received: Vec::new(),
+        }
+    }
+
+    /// A message as bytes of the connection.
+    pub fn say(&mut self, message: &Message) -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode(self.dialect, message, &mut frame);
+        let Some(transport) = &mut self.transport else {
+            return frame;
+        };
+        let mut sealed = Vec::new();
+        transport.encrypt(&frame, &mut sealed).unwrap();
+        sealed
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> Vec<Message> {
+        match &mut self.transport {
+            Some(transport) => transport.decrypt(bytes, &mut self.received).unwrap(),
+            None => self.received.extend_from_slice(bytes),
+        }
+        let mut heard = Vec::new();
+        while let Split::Frame(frame) = split(&self.received, usize::MAX).unwrap() {
+            let body = &self.received[frame.body.clone()];
+            heard.push(decode(self.dialect, frame.message_type, body).unwrap());
+            self.received.drain(..frame.body.end);
+        }
+        heard
+    }
+}
+
+impl World {
+    /// Every link in both directions, each up and waiting for the Connect.
+    pub fn all(dialect: Dialect) -> Vec<Self> {
+        let dialled = |link| Machine::dialled(peer(), link, setup(), START);
+        let mut plain = Self::new(
+            dialled(DialLink::Plain),
+            dialect,
+            LinkKind::Plain,
+            ConnectionMode::ServerToDevice,
+        );
+        plain.machine.handle_opened([1; 32], START);
+        vec![
+            Self::plain(dialect),
+            Self::aes(dialect),
+            plain,
+            Self::dialled_aes(dialect),
+        ]
+    }
+
+    pub fn plain(dialect: Dialect) -> Self {
+        let machine = Machine::inbound(peer(), AcceptLink::Plain, setup(), START);
+        let mode = ConnectionMode::DeviceToServer;
+        Self::new(machine, dialect, LinkKind::Plain, mode)
+    }
+
+    /// Accepted on the aes link, its handshake not begun.
+    pub fn aes_accepted(dialect: Dialect) -> Self {
+        let machine = Machine::inbound(peer(), AcceptLink::Aes, setup(), START);
+        let mode = ConnectionMode::DeviceToServer;
+        Self::new(machine, dialect, LinkKind::Aes, mode)
+    }
+
+    fn aes(dialect: Dialect) -> Self {
+        let mut world = Self::aes_accepted(dialect);
+        let (mut initiator, first) = Initiator::start(&LinkKey::new(FLEET_KEY), [2; 32]).unwrap();
+        world.feed(&first);
+        check(&mut world, &[Seen::HandshakeReady]);
+        world.machine.handle_permit([3; 32], world.now);
+        let answer = world.raw_sent();
+        assert!(initiator.read(&mut &answer[..]).unwrap());
+        world.device.transport = Some(initiator.finish().unwrap());
+        world
+    }
+
+    fn dialled_aes(dialect: Dialect) -> Self {
+        let (mut world, first) = Self::dialled_aes_opened(dialect);
+        let mut responder = Responder::new();
+        assert!(responder.read(&mut &first[..]).unwrap());
+        let key = LinkKey::new(FLEET_KEY);
+        let (transport, answer) = responder.respond(&key, [4; 32]).unwrap();
+        world.device.transport = Some(transport);
+        world.feed(&answer);
+        world
+    }
+
+    /// Dialled on the aes link, with the bytes that were sent on it.
+    pub fn dialled_aes_opened(dialect: Dialect) -> (Self, Vec<u8>) {
+        let link = DialLink::Aes(LinkKey::new(FLEET_KEY).id());
+        let machine = Machine::dialled(peer(), link, setup(), START);
+        let mode = ConnectionMode::ServerToDevice;
+        let mut world = Self::new(machine, dialect, LinkKind::Aes, mode);
+        world.machine.handle_opened([5; 32], START);
+        let first = world.raw_sent();
+        (world, first)
+    }
+
+    pub fn new(
+        machine: Machine<u32>,
+        dialect: Dialect,
+        link: LinkKind,
+        mode: ConnectionMode,
+    ) -> Self {
+        Self {
+            machine,
+            device: Device::new(dialect),
+            now: START,
+            seen: Vec::new(),
+            link,
+            mode,
+        }
+    }
+
+    /// A device of today on the plain link that was just admitted, asked for its info.
+    pub fn admitted() -> Self {
+        let mut world = Self::plain(Dialect::Current);
+        world.say(&connect(7));
+        world.take();
+        world.command(SessionCommand::Admit(DeviceId::new(4711).unwrap()));
+        world.take();
+        world
+    }
+
+    /// Connects and admits, and looks at nothing of it.
+    pub fn admit(mut self) -> Self {
+        self.say(&connect(7));
+        self.take();
+        self.command(SessionCommand::Admit(DeviceId::new(4711).unwrap()));
+        self.take();
+        self
+    }
+
+    /// Admits who has connected already, past the Ok and the request for its info.
+    pub fn admit_again(mut self) -> Self {
+        self.command(SessionCommand::Admit(DeviceId::new(4711).unwrap()));
+        self.seen.drain(..2);
+        self
+    }
+
+    pub const fn link(&self) -> LinkKind {
+        self.link
+    }
+
+    pub const fn mode(&self) -> ConnectionMode {
+        self.mode
+    }
+
+    pub fn key_owner(&self) -> Option<KeyOwner> {
+        (self.link == LinkKind::Aes).then_some(KeyOwner::Fleet)
+    }
+
+    /// The ID under which `device/info` was asked for.
+    pub fn asked_id(&self) -> u16 {
+        setup().stream_seed + 1
+    }
+
+    pub fn say(&mut self, message: &Message) {
+        let bytes = self.device.say(message);
+        self.feed(&bytes);
+    }
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.machine.handle_bytes(bytes, self.now);
+        self.drain();
+    }
+
+    pub fn command(&mut self, command: SessionCommand) {
+        self.machine.handle_command(command, self.now);
+        self.drain();
+    }
+
+    pub fn request(&mut self, request: Request, waiter: u32) {
+        self.machine.handle_request(request, waiter, self.now);
+        self.drain();
+    }
+
+    /// Runs a resource; the ID of the request.
+    pub fn ask(&mut self, waiter: u32) -> u16 {
+        let request = Request::Run {
+            resource: "a".into(),
+            payload: None,
+        };
+        self.request(request, waiter);
+        let seen = self.take();
+        let [Seen::Message(Message::Run(run))] = &seen[..] else {
+            panic!("a Run was sent, not {seen:?}");
+        };
+        run.stream_id.unwrap()
+    }
+
+    /// Time passes, and the timer fires when it is due.
+    pub fn pass(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        if self
+            .machine
+            .poll_timeout()
+            .is_some_and(|due| due <= self.now)
+        {
+            self.machine.handle_timeout(self.now);
+        }
+        self.drain();
+    }
+
+    pub fn drain(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send(bytes) => {
+                    let heard = self.device.hear(&bytes);
+                    self.seen.extend(heard.into_iter().map(Seen::Message));
+                }
+                Output::Report(SessionEvent::Ended(cause)) => self.seen.push(ended(cause.kind)),
+                Output::Report(event) => self.seen.push(Seen::Event(event)),
+                Output::HandshakeReady => self.seen.push(Seen::HandshakeReady),
+                Output::Answer(waiter, answer) => self.seen.push(Seen::Answer(waiter, answer)),
+                Output::Finish => self.seen.push(Seen::Finish),
+                Output::Close => self.seen.push(Seen::Close),
+            }
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// The only output is these bytes, which are no IOTMP.
+    pub fn raw_sent(&mut self) -> Vec<u8> {
+        let Some(Output::Send(bytes)) = self.machine.poll_output() else {
+            panic!("something is sent");
+        };
+        assert_eq!(self.machine.poll_output(), None);
+        bytes
+    }
+}
