@@ -21,7 +21,7 @@ use crate::link::listen::Door;
 use crate::link::noise::{Initiator, Transport};
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::machine::Request;
-use crate::session::requests::Answered;
+use crate::session::requests::{Answered, RequestError};
 use crate::session::{AcceptLink, KeyLookup, Policy};
 use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
 
@@ -359,6 +359,30 @@ async fn the_timer_ends_who_says_nothing() {
 }
 
 #[actix::test]
+async fn a_deadline_that_comes_nearer_is_kept() {
+    let policy = Policy {
+        first_byte_deadline: Duration::from_secs(3600),
+        connect_deadline: Duration::from_secs(3600),
+        verdict_deadline: Duration::from_secs(3600),
+        request_deadline: Duration::ZERO,
+        ..Policy::default()
+    };
+    let mut reports = Reports::new(policy, 0);
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    device.say(&connect()).await;
+    reports.claimed().await;
+    session.send(admit()).await.unwrap();
+    let (answer, answered) = oneshot::channel();
+    let request = Request::Describe { resource: None };
+    session.do_send(DeviceRequest { request, answer });
+    assert_eq!(answered.await.unwrap(), Err(RequestError::TimedOut));
+    session.do_send(SessionCommand::Close(CauseKind::Drain.into()));
+    reports.ended(CauseKind::Drain).await;
+    drop(device);
+    check_gone(&session, reports).await;
+}
+
+#[actix::test]
 async fn who_writes_and_never_reads_is_closed() {
     let mut reports = Reports::new(Policy::default(), 0);
     let (session, mut device) = reports.accept(AcceptLink::Plain).await;
@@ -399,6 +423,15 @@ async fn a_session_that_dies_is_reported_all_the_same() {
     device.say(&connect()).await;
     reports.claimed().await;
     session.do_send(Crash);
-    reports.ended(CauseKind::Internal).await;
-    check_gone(&session, reports).await;
+    // With this the reports end when the session is gone, also when it has told nothing.
+    let Reports {
+        deps, mut reports, ..
+    } = reports;
+    drop(deps);
+    let report = reports.recv().await.unwrap();
+    assert_eq!(
+        report.event,
+        SessionEvent::Ended(CauseKind::Internal.into())
+    );
+    assert!(reports.recv().await.is_none());
 }

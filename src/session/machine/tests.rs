@@ -490,6 +490,22 @@ fn an_idle_session_is_small_and_owns_no_buffer() {
 }
 
 #[test]
+fn of_a_large_batch_only_the_begun_frame_is_kept() {
+    let mut world = World::admitted();
+    let id = world.asked_id();
+    world.say(&answer(id, Value::Null));
+    let mut batch = [0x05, 0x00].repeat(10_000);
+    batch.push(0x05);
+    world.feed(&batch);
+    assert_eq!(world.take().len(), 10_000);
+    assert!(
+        world.machine.retained() <= 8,
+        "{}",
+        world.machine.retained()
+    );
+}
+
+#[test]
 fn links_and_modes_are_covered() {
     let worlds = World::all(Dialect::Current);
     for link in [LinkKind::Plain, LinkKind::Aes] {
