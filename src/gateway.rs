@@ -122,11 +122,12 @@ impl Running {
             config.grpc.subscribers_max,
             stored.event_next.saturating_sub(1),
         );
-        let published: Arc<ArcSwap<Snapshot>> = Arc::default();
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
         let starter = Starter::new(&arbiters, &config, Arc::clone(&keyring));
-        let machine = Machine::new(policy, keyring, stored, rand::random(), clock::now());
+        let mut machine = Machine::new(policy, keyring, stored, rand::random(), clock::now());
+        // The first reader must find what was restored, however soon it comes.
+        let published = Arc::new(ArcSwap::from_pointee(machine.snapshot()));
         let surroundings = {
             let (store, hub, published) = (store.clone(), hub.clone(), Arc::clone(&published));
             let starter = starter.clone();

@@ -1,6 +1,7 @@
 //! Logs on standard error, as the configuration asks.
 
 use std::error::Error;
+use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +15,7 @@ pub fn start(log: &Log) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(&log.level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Json => builder.json().try_init(),

@@ -5,7 +5,7 @@
 
 mod check;
 mod credential;
-mod duration;
+pub mod duration;
 mod error;
 mod listen;
 mod sections;

@@ -66,6 +66,11 @@ pub struct DeviceRequest {
 /// Whom the answer to a request is sent to.
 pub type Waiter = oneshot::Sender<Result<Answered, RequestError>>;
 
+/// Gives its place in the waiting room up to another connection.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct GiveWay;
+
 /// Asks for the counters of a session.
 #[derive(Message)]
 #[rtype(result = "Counters")]
@@ -387,11 +392,7 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(seat) = &self.seat {
             let me = ctx.address();
-            let cause = Cause::new(
-                CauseKind::Busy,
-                "gave its place up to a peer that may speak",
-            );
-            seat.set_closer(Box::new(move || me.do_send(SessionCommand::Close(cause))));
+            seat.set_closer(Box::new(move || me.do_send(GiveWay)));
         }
         self.take_over();
         ctx.spawn(Drive);
@@ -410,6 +411,19 @@ impl Handler<SessionCommand> for Session {
             self.seat = None;
         }
         self.machine.handle_command(command, clock::now().instant);
+    }
+}
+
+impl Handler<GiveWay> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveWay, _ctx: &mut Self::Context) {
+        // Who was admitted meanwhile has left the room and keeps its session.
+        if self.seat.take().is_some() {
+            let text = "gave its place up to a peer that may speak";
+            let order = SessionCommand::Close(Cause::new(CauseKind::Busy, text));
+            self.machine.handle_command(order, clock::now().instant);
+        }
     }
 }
 

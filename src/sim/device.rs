@@ -90,6 +90,8 @@ pub enum Output {
 pub enum Event {
     /// The gateway answered the Connect with Ok.
     Admitted,
+    /// The gateway asked for `device/info` and was answered.
+    Described,
     /// The gateway answered otherwise, or not at all; why, as far as it said so.
     Refused(String),
     /// The conversation ended after it was admitted, or without ever having begun; why.
@@ -315,6 +317,7 @@ impl Device {
     }
 
     fn serve(&mut self, message: Message, now: Instant) {
+        let is_run = matches!(message, Message::Run(_));
         let (stream_id, payload) = match message {
             Message::Run(Run {
                 stream_id,
@@ -344,6 +347,10 @@ impl Device {
             Message::Error(answer)
         };
         self.answer(&answer, now);
+        // There is no other resource that could be run.
+        if is_run && is_ok && self.config.behaviour != Behaviour::MuteOnceConnected {
+            self.outputs.push_back(Output::Report(Event::Described));
+        }
     }
 
     /// `None` for a resource that the device does not have.

@@ -1,7 +1,14 @@
 //! Simulated devices: the other side of the same codec.
 //!
 //! [`device`] is the conversation, and pure: it runs over real sockets as well as in a world
-//! without sockets or time.
+//! without sockets or time. [`run`] leads it over TCP, one task a device: [`spec`] says what the
+//! device is, [`link`](mod@link) secures its bytes, [`report`] tells what happens to it, and
+//! [`fleet`] holds many.
 
 pub mod device;
+pub mod fleet;
 pub mod info;
+pub mod link;
+pub mod report;
+pub mod run;
+pub mod spec;

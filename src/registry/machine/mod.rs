@@ -312,6 +312,7 @@ impl Machine {
                 entry.status = *status;
             }
             self.entries.insert(device.id, entry);
+            self.dirty.insert(device.id);
             if !told.contains_key(&device.id) {
                 self.tell_added(device.id, now);
             }

@@ -667,6 +667,21 @@ fn a_restart_tells_what_was_up_as_lost_and_repeats_nothing_else() {
 }
 
 #[test]
+fn a_device_that_waits_for_its_first_dial_after_a_restart_is_listed() {
+    let mut desk = Desk::restarted(Stored {
+        devices: (1..=5).map(auto).collect(),
+        last_statuses: (1..=5)
+            .map(|id| (device(id), Status::TcpCannotConnect))
+            .collect(),
+        event_next: 100,
+        events_reserved: 1_000_000,
+        ..Stored::default()
+    });
+    assert_eq!(dials(&desk.outputs()).len(), 2);
+    assert_eq!(desk.machine.snapshot().devices.len(), 5);
+}
+
+#[test]
 fn draining_ends_everything_and_takes_nothing_new() {
     let mut desk = Desk::new();
     desk.allow_all();

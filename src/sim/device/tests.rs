@@ -161,7 +161,11 @@ fn connects_and_answers_in_every_dialect() {
         assert_eq!(detect(&bytes), Ok(Some(dialect)));
         let mut conversation = Conversation::admitted(with_dialect(dialect));
         let seen = conversation.say(&run(Some(5), INFO));
-        let [Seen::Said(Message::Ok(answer))] = seen.as_slice() else {
+        let [
+            Seen::Said(Message::Ok(answer)),
+            Seen::Reported(Event::Described),
+        ] = seen.as_slice()
+        else {
             panic!("{seen:?}");
         };
         let payload = answer.payload.as_ref().unwrap();
@@ -262,6 +266,13 @@ fn answers_what_is_asked_of_its_resources() {
     assert_eq!(describe(Some("door")), unknown);
     assert_eq!(conversation.say(&run(Some(7), "door")), unknown);
     assert_eq!(conversation.say(&run(None, "door")), []);
+    let info = config(Behaviour::Normal).info.to_value();
+    let told = [
+        Seen::Said(Message::Ok(answer(7, Some(info)))),
+        Seen::Reported(Event::Described),
+    ];
+    assert_eq!(conversation.say(&run(Some(7), INFO)), told);
+    assert_eq!(conversation.say(&run(None, INFO)), []);
     assert_eq!(conversation.say(&ok(7)), []);
     let start = Message::StartStream {
         stream_id: Some(7),
@@ -388,7 +399,7 @@ proptest! {
             start = end;
         }
         let seen = whole.seen();
-        prop_assert_eq!(seen.len(), 6);
+        prop_assert_eq!(seen.len(), 7);
         prop_assert_eq!(cut_up.seen(), seen);
     }
 

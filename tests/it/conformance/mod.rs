@@ -1,0 +1,6 @@
+//! The conformance list of the Connect API: each test carries the name of its row.
+
+mod accept;
+mod calls;
+mod connect;
+mod status;

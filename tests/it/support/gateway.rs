@@ -1,0 +1,93 @@
+//! A gateway in this process, on free ports and a data directory of its own.
+
+use std::net::SocketAddr;
+
+use gatehouse::config::{Config, Listen};
+use gatehouse::gateway::Running;
+use gatehouse::link::link_key::LinkKey;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::client::{self, Client};
+
+pub struct TestGateway {
+    running: Running,
+    ca: String,
+    fleet_key: LinkKey,
+    /// Removed when the test is over.
+    _directory: TempDir,
+}
+
+impl TestGateway {
+    pub async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// Starts with a configuration that `change` made different from the default.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut config = config(directory.path());
+        change(&mut config);
+        let keys = config.keys_dir();
+        let ca = config.certs_dir().join("ca.crt");
+        let running = Running::start(config).await.expect("a gateway");
+        Self {
+            running,
+            ca: std::fs::read_to_string(ca).expect("ca.crt"),
+            fleet_key: fleet_key(&keys),
+            _directory: directory,
+        }
+    }
+
+    pub fn grpc(&self) -> SocketAddr {
+        self.running.listening().grpc
+    }
+
+    pub fn aes(&self) -> SocketAddr {
+        self.running
+            .listening()
+            .aes
+            .expect("the aes listener is on")
+    }
+
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    pub fn fleet_key(&self) -> LinkKey {
+        self.fleet_key.clone()
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let channel = client::channel(self.grpc(), "localhost", self.ca()).await;
+        channel.expect("a channel")
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::new(self.channel().await)
+    }
+
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// Free ports on loopback, and redials that do not make a test wait.
+pub fn config(directory: &std::path::Path) -> Config {
+    let mut config = Config::default();
+    let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+    config.data_dir = directory.join("data");
+    config.grpc.listen = free;
+    config.aes.listen = Listen(Some(free));
+    config.reconnect.min = std::time::Duration::from_millis(50);
+    config.reconnect.max = std::time::Duration::from_millis(200);
+    config
+}
+
+/// The first fleet key, which the gateway made at its first start.
+pub fn fleet_key(keys: &std::path::Path) -> LinkKey {
+    let mut files = std::fs::read_dir(keys.join("fleet")).expect("fleet keys");
+    let file = files.next().expect("a fleet key").expect("readable");
+    let text = std::fs::read_to_string(file.path()).expect("readable");
+    LinkKey::from_hex(&text).expect("a link key")
+}

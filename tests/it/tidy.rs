@@ -1,0 +1,175 @@
+//! Style as a test: the pure files are pure, and imports point left only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files and folders that take events and the time and return outputs.
+const PURE: &[&str] = &[
+    "time.rs",
+    "device.rs",
+    "cause.rs",
+    "identity.rs",
+    "event.rs",
+    "config",
+    "codec",
+    "link/noise.rs",
+    "link/noise",
+    "link/link_key.rs",
+    "link/keyring.rs",
+    "link/role.rs",
+    "link/waiting_room.rs",
+    "session/keepalive.rs",
+    "session/requests.rs",
+    "session/machine.rs",
+    "session/machine",
+    "session/wire.rs",
+    "session/connect.rs",
+    "session/closing.rs",
+    "session/server_run.rs",
+    "registry/machine",
+    "registry/entry.rs",
+    "registry/backoff.rs",
+    "registry/admission.rs",
+    "registry/accept_filter.rs",
+    "registry/pending.rs",
+    "registry/identities.rs",
+    "registry/conflate.rs",
+    "registry/snapshot.rs",
+    "store/record.rs",
+    "store/coverage.rs",
+    "store/desired.rs",
+    "store/gather.rs",
+    "grpc/convert.rs",
+    "grpc/fleet_view.rs",
+    "grpc/watch.rs",
+    "sim/device.rs",
+];
+
+/// What only a shell may name.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "actix",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "::now()",
+    "std::fs",
+    "rand::rng(",
+    "rand::random",
+    "SysRng",
+];
+
+/// The rooms from left to right; a room imports from its left and from what lies under all. The
+/// simulator is a device: it stands where the wire is.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("time", &[]),
+    ("device", &[]),
+    ("cause", &[]),
+    ("identity", &["device"]),
+    ("event", &["cause", "device"]),
+    ("config", &["identity", "device", "time"]),
+    ("clock", &["time"]),
+    ("link", BASE),
+    ("codec", BASE),
+    ("session", &["link", "codec"]),
+    ("registry", &["link", "codec", "session"]),
+    ("store", &["registry"]),
+    ("handle", &["registry", "store"]),
+    ("grpc", &["registry", "handle"]),
+    ("sim", &["link", "codec"]),
+];
+
+const BASE: &[&str] = &[
+    "time", "device", "cause", "identity", "event", "config", "clock",
+];
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path: PathBuf = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path
+                    .strip_prefix(&root)
+                    .expect("below")
+                    .display()
+                    .to_string();
+                files.push((name, fs::read_to_string(path).expect("readable")));
+            }
+        }
+    }
+    files
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("tests") || name.contains("testing")
+}
+
+/// A file without its comments and without the tests at its end.
+fn code(text: &str) -> String {
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text);
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn pure_files_are_pure() {
+    let mut found = Vec::new();
+    let sources = sources();
+    for pure in PURE {
+        let inside = |name: &str| name == *pure || name.starts_with(&format!("{pure}/"));
+        assert!(
+            sources.iter().any(|(name, _)| inside(name)),
+            "{pure} is gone"
+        );
+    }
+    for (name, text) in &sources {
+        let is_pure = PURE
+            .iter()
+            .any(|pure| name == pure || name.starts_with(&format!("{pure}/")));
+        if !is_pure || is_test(name) {
+            continue;
+        }
+        let code = code(text);
+        for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+            found.push(format!("src/{name} is pure and names {word}"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn imports_point_left() {
+    let mut found = Vec::new();
+    for (name, text) in &sources() {
+        let room = name.split(['/', '.']).next().expect("a name");
+        let Some((_, allowed)) = ROOMS.iter().find(|(other, _)| *other == room) else {
+            continue;
+        };
+        if is_test(name) {
+            continue;
+        }
+        for part in code(text).split("crate::").skip(1) {
+            let end = part.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            let target = &part[..end.unwrap_or(part.len())];
+            let under_all = BASE.contains(&target) && !BASE.contains(&room);
+            let known = ROOMS.iter().any(|(other, _)| *other == target)
+                || ["gateway", "cli"].contains(&target);
+            if known && target != room && !under_all && !allowed.contains(&target) {
+                found.push(format!(
+                    "src/{name} imports {target}, which lies to its right"
+                ));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
