@@ -13,7 +13,9 @@ use futures_util::stream::poll_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::clock;
 use crate::link::waiting_room::{Entrance, SeatId, WaitingRoom};
+use crate::time::Instant;
 
 /// Connections the kernel may hold that are not accepted yet; a fleet that comes back at once
 /// must find room.
@@ -21,6 +23,10 @@ const BACKLOG: i32 = 4096;
 
 /// How long accepting rests when the process has no file left for another connection.
 const REST: Duration = Duration::from_millis(100);
+
+/// After how long a held connection asks for a place again: the waiting room turns over within
+/// milliseconds, and who is not accepted yet waits in the kernel.
+const HOLD: Duration = Duration::from_millis(5);
 
 /// The waiting room that all listeners share, with the way to close who sits in it.
 #[derive(Clone)]
@@ -41,7 +47,15 @@ pub type Closer = Box<dyn FnOnce() + Send>;
 pub struct Seat {
     door: Door,
     id: SeatId,
-    silent: bool,
+}
+
+/// What the door says to an accepted connection.
+pub enum Answer {
+    /// Come in, as number so and so.
+    Seated(u64, Seat),
+    /// Wait, and with it all that come after it.
+    Hold,
+    Refused,
 }
 
 impl Door {
@@ -55,25 +69,25 @@ impl Door {
         }
     }
 
-    /// Seats a connection that was just accepted and returns its number; `None` when there is no
-    /// room for it. A silent one that gave way is told to close.
-    pub fn enter(&self, source: IpAddr) -> Option<(u64, Seat)> {
+    /// Seats a connection that was just accepted, if there is room. One that gave way for it is
+    /// told to close.
+    pub fn enter(&self, source: IpAddr, now: Instant) -> Answer {
         let mut inside = self.inside();
         inside.accepted += 1;
         let number = inside.accepted;
-        let (id, evicted) = match inside.room.enter(number, source) {
+        let (id, evicted) = match inside.room.enter(number, source, now) {
             Entrance::Seated(seat) => (seat, None),
-            Entrance::SeatedInsteadOf { seat, silent } => (seat, Some(silent)),
-            Entrance::Full => return None,
+            Entrance::SeatedInsteadOf { seat, evicted } => (seat, Some(evicted)),
+            Entrance::Hold => return Answer::Hold,
+            Entrance::Refused => return Answer::Refused,
         };
-        let closer = evicted.and_then(|silent| inside.closers.remove(&silent));
+        let closer = evicted.and_then(|evicted| inside.closers.remove(&evicted));
         drop(inside);
         if let Some(close) = closer {
             close();
         }
         let door = self.clone();
-        let silent = true;
-        Some((number, Seat { door, id, silent }))
+        Answer::Seated(number, Seat { door, id })
     }
 
     /// How many connections wait.
@@ -98,13 +112,10 @@ impl Seat {
         }
     }
 
-    /// The peer has sent something.
-    pub fn spoke(&mut self) {
-        if !std::mem::take(&mut self.silent) {
-            return;
-        }
+    /// The first message of the peer is there: it keeps its place until it leaves.
+    pub fn heard(&self) {
         let mut inside = self.door.inside();
-        inside.room.spoke(self.id);
+        inside.room.heard(self.id);
         inside.closers.remove(&self.id);
         if inside.closers.is_empty() {
             inside.closers.shrink_to(64);
@@ -142,6 +153,8 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub struct Listener {
     listener: Arc<TcpListener>,
     accepting: Option<SpawnHandle>,
+    /// Accepted, and waiting for a place in the waiting room.
+    held: Option<(TcpStream, SocketAddr)>,
     door: Door,
     /// Starts a session for an accepted connection.
     start: Box<dyn Fn(Accepted)>,
@@ -165,15 +178,53 @@ impl Listener {
         Self {
             listener: Arc::new(listener),
             accepting: None,
+            held: None,
             door,
             start: Box::new(start),
         }
     }
 
+    /// Accepts, beginning with the connection that was held.
     fn accept(&mut self, ctx: &mut Context<Self>) {
+        if let Some((stream, peer)) = self.held.take() {
+            self.show_in(stream, peer, ctx);
+            if self.held.is_some() {
+                return;
+            }
+        }
         let listener = Arc::clone(&self.listener);
         let arrivals = poll_fn(move |task| listener.poll_accept(task).map(Some));
         self.accepting = Some(ctx.add_stream(arrivals));
+    }
+
+    fn rest(&mut self, rest: Duration, ctx: &mut Context<Self>) {
+        if let Some(accepting) = self.accepting.take() {
+            ctx.cancel_future(accepting);
+        }
+        ctx.run_later(rest, Self::accept);
+    }
+
+    fn show_in(&mut self, stream: TcpStream, peer: SocketAddr, ctx: &mut Context<Self>) {
+        let (number, seat) = match self.door.enter(peer.ip(), clock::now().instant) {
+            Answer::Seated(number, seat) => (number, seat),
+            Answer::Hold => {
+                self.held = Some((stream, peer));
+                return self.rest(HOLD, ctx);
+            }
+            Answer::Refused => {
+                tracing::debug!(%peer, "turned away: its address has all its places in the waiting room");
+                return;
+            }
+        };
+        match stream.into_std() {
+            Ok(stream) => (self.start)(Accepted {
+                stream,
+                peer,
+                number,
+                seat,
+            }),
+            Err(error) => tracing::debug!(%peer, %error, "lost before it was handed on"),
+        }
     }
 }
 
@@ -187,29 +238,12 @@ impl Actor for Listener {
 
 impl StreamHandler<io::Result<(TcpStream, SocketAddr)>> for Listener {
     fn handle(&mut self, arrival: io::Result<(TcpStream, SocketAddr)>, ctx: &mut Self::Context) {
-        let (stream, peer) = match arrival {
-            Ok(arrival) => arrival,
+        match arrival {
+            Ok((stream, peer)) => self.show_in(stream, peer, ctx),
             Err(error) => {
                 tracing::warn!(%error, rest = ?REST, "cannot accept, resting");
-                if let Some(accepting) = self.accepting.take() {
-                    ctx.cancel_future(accepting);
-                }
-                ctx.run_later(REST, Self::accept);
-                return;
+                self.rest(REST, ctx);
             }
-        };
-        let Some((number, seat)) = self.door.enter(peer.ip()) else {
-            tracing::debug!(%peer, "turned away: all places of the waiting room are taken");
-            return;
-        };
-        match stream.into_std() {
-            Ok(stream) => (self.start)(Accepted {
-                stream,
-                peer,
-                number,
-                seat,
-            }),
-            Err(error) => tracing::debug!(%peer, %error, "lost before it was handed on"),
         }
     }
 }

@@ -2,19 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// How long a peer may take to its first message before its place can be given to another. A good
+/// device on a slow line needs less; nobody who says nothing keeps a place for longer.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Bounds the accepted connections that are not sessions yet, in total and per source address.
 ///
-/// When a bound is reached, the connection that has been silent for the longest gives way: a peer
-/// that says nothing must not keep out one that would.
+/// When a bound is reached, the longest waiting that has not sent its first message gives way: a
+/// peer that says nothing, or says it slowly, must not keep out one that would speak. Whoever has
+/// sent it holds a key or a place for as long as the work takes, and is waited for.
 #[derive(Debug)]
 pub struct WaitingRoom {
     total_max: usize,
     per_source_max: usize,
     seats: BTreeMap<SeatId, Seat>,
     sources: HashMap<IpAddr, BTreeSet<SeatId>>,
-    /// Those that have not sent a byte, the longest waiting first.
-    silent: BTreeSet<SeatId>,
+    /// Those whose first message is not there, the longest waiting first.
+    unheard: BTreeSet<SeatId>,
 }
 
 /// Names one waiting connection; later ones are greater.
@@ -24,19 +32,23 @@ pub struct SeatId(u64);
 #[derive(Debug)]
 struct Seat {
     source: IpAddr,
+    since: Instant,
 }
 
-/// What became of a connection at the door.
+/// What becomes of a connection at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
     Seated(SeatId),
-    /// Seated in the place of a silent one, which is to be closed.
+    /// Seated in the place of another, which is to be closed.
     SeatedInsteadOf {
         seat: SeatId,
-        silent: SeatId,
+        evicted: SeatId,
     },
-    /// Every seat is taken by a connection that has spoken.
-    Full,
+    /// The room is full of peers that are being worked on, or may still speak: hold it, and all
+    /// that come after it, until one of them leaves.
+    Hold,
+    /// Its source address has its share already: close it.
+    Refused,
 }
 
 impl WaitingRoom {
@@ -46,51 +58,51 @@ impl WaitingRoom {
             per_source_max: per_source_max.max(1),
             seats: BTreeMap::new(),
             sources: HashMap::new(),
-            silent: BTreeSet::new(),
+            unheard: BTreeSet::new(),
         }
     }
 
     /// Seats the `number`-th connection, if there is or can be made room for it.
-    pub fn enter(&mut self, number: u64, source: IpAddr) -> Entrance {
+    pub fn enter(&mut self, number: u64, source: IpAddr, now: Instant) -> Entrance {
         let here = self.sources.get(&source);
         let evicted = if here.is_some_and(|here| here.len() >= self.per_source_max) {
-            let silent = here.and_then(|here| here.iter().find(|seat| self.silent.contains(seat)));
-            silent.copied().map_or(Err(()), |silent| Ok(Some(silent)))
+            let unheard = here.and_then(|here| here.intersection(&self.unheard).next());
+            let Some(evicted) = self.past_grace(unheard.copied(), now) else {
+                return Entrance::Refused;
+            };
+            Some(evicted)
         } else if self.seats.len() >= self.total_max {
-            self.silent
-                .first()
-                .copied()
-                .map_or(Err(()), |silent| Ok(Some(silent)))
+            let Some(evicted) = self.past_grace(self.unheard.first().copied(), now) else {
+                return Entrance::Hold;
+            };
+            Some(evicted)
         } else {
-            Ok(None)
+            None
         };
-        let Ok(evicted) = evicted else {
-            return Entrance::Full;
-        };
-        if let Some(silent) = evicted {
-            self.leave(silent);
+        if let Some(evicted) = evicted {
+            self.leave(evicted);
         }
         let seat = SeatId(number);
-        self.seats.insert(seat, Seat { source });
+        self.seats.insert(seat, Seat { source, since: now });
         self.sources.entry(source).or_default().insert(seat);
-        self.silent.insert(seat);
+        self.unheard.insert(seat);
         match evicted {
-            Some(silent) => Entrance::SeatedInsteadOf { seat, silent },
+            Some(evicted) => Entrance::SeatedInsteadOf { seat, evicted },
             None => Entrance::Seated(seat),
         }
     }
 
-    /// The peer has sent something: it does not give way any more.
-    pub fn spoke(&mut self, seat: SeatId) {
-        self.silent.remove(&seat);
+    /// Its first message is there: it does not give way any more.
+    pub fn heard(&mut self, seat: SeatId) {
+        self.unheard.remove(&seat);
     }
 
     /// The connection became a session, or ended. Harmless when it left before.
     pub fn leave(&mut self, seat: SeatId) {
-        let Some(Seat { source }) = self.seats.remove(&seat) else {
+        let Some(Seat { source, .. }) = self.seats.remove(&seat) else {
             return;
         };
-        self.silent.remove(&seat);
+        self.unheard.remove(&seat);
         if let Some(here) = self.sources.get_mut(&source) {
             here.remove(&seat);
             if here.is_empty() {
@@ -111,6 +123,13 @@ impl WaitingRoom {
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
+
+    fn past_grace(&self, seat: Option<SeatId>, now: Instant) -> Option<SeatId> {
+        seat.filter(|seat| {
+            let since = self.seats.get(seat).map(|seat| seat.since);
+            since.is_some_and(|since| now.since(since) >= GRACE)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -118,66 +137,75 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn seated(entrance: Entrance) -> SeatId {
-        match entrance {
-            Entrance::Seated(seat) | Entrance::SeatedInsteadOf { seat, .. } => seat,
-            Entrance::Full => panic!("the room is full"),
-        }
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
     }
 
     #[test]
-    fn the_longest_silent_gives_way_and_who_spoke_stays() {
-        let (one, two): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    fn the_longest_unheard_gives_way_after_its_grace() {
         let mut room = WaitingRoom::new(3, 2);
-        let first = seated(room.enter(1, one));
-        let second = seated(room.enter(2, one));
-        room.spoke(first);
-        let third = SeatId(3);
-        let entrance = Entrance::SeatedInsteadOf {
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(SeatId);
+        assert_eq!(room.enter(1, ONE, at(0)), Entrance::Seated(first));
+        assert_eq!(room.enter(2, ONE, at(0)), Entrance::Seated(second));
+        room.heard(first);
+        assert_eq!(
+            room.enter(3, ONE, at(999)),
+            Entrance::Refused,
+            "within the grace"
+        );
+        let instead = Entrance::SeatedInsteadOf {
             seat: third,
-            silent: second,
+            evicted: second,
         };
-        assert_eq!(room.enter(3, one), entrance, "its own source gives way");
-        room.spoke(third);
+        assert_eq!(room.enter(3, ONE, at(1_000)), instead);
+        room.heard(third);
         assert_eq!(
-            room.enter(4, one),
-            Entrance::Full,
-            "all of this source have spoken"
+            room.enter(4, ONE, at(9_000)),
+            Entrance::Refused,
+            "all of them were heard"
         );
-        let fifth = seated(room.enter(5, two));
+        assert_eq!(room.enter(4, TWO, at(9_000)), Entrance::Seated(fourth));
         assert_eq!(
-            room.enter(6, two),
-            Entrance::SeatedInsteadOf {
-                seat: SeatId(6),
-                silent: fifth
-            },
-            "the whole room is full"
+            room.enter(5, TWO, at(9_500)),
+            Entrance::Hold,
+            "the room is full"
         );
-        for seat in [first, second, third, fifth, SeatId(6)] {
+        let instead = Entrance::SeatedInsteadOf {
+            seat: SeatId(5),
+            evicted: fourth,
+        };
+        assert_eq!(room.enter(5, TWO, at(10_000)), instead);
+        for seat in [first, third, SeatId(5)] {
             room.leave(seat);
         }
-        assert!(room.is_empty() && room.sources.is_empty() && room.silent.is_empty());
+        assert!(room.is_empty() && room.sources.is_empty() && room.unheard.is_empty());
     }
 
     proptest! {
         #[test]
         fn the_bounds_hold(
-            steps in proptest::collection::vec((0_u8..4, 0_u8..3), 1..300)
+            steps in proptest::collection::vec((0_u8..4, 0_u8..3, 0_u64..700), 1..300)
         ) {
             let mut room = WaitingRoom::new(8, 4);
             let mut seats = Vec::new();
-            for (number, (step, source)) in steps.into_iter().enumerate() {
+            let mut now = 0;
+            for (number, (step, source, wait)) in steps.into_iter().enumerate() {
+                now += wait;
                 match step {
-                    0 | 1 => match room.enter(number as u64, [10, 0, 0, source].into()) {
+                    0 | 1 => match room.enter(number as u64, [10, 0, 0, source].into(), at(now)) {
                         Entrance::Seated(seat) => seats.push(seat),
-                        Entrance::SeatedInsteadOf { seat, silent } => {
-                            prop_assert!(seats.contains(&silent));
-                            seats.retain(|seat| *seat != silent);
+                        Entrance::SeatedInsteadOf { seat, evicted } => {
+                            prop_assert!(seats.contains(&evicted));
+                            seats.retain(|seat| *seat != evicted);
                             seats.push(seat);
                         }
-                        Entrance::Full => prop_assert!(seats.len() >= 4),
+                        Entrance::Hold => prop_assert_eq!(seats.len(), 8),
+                        Entrance::Refused => prop_assert!(seats.len() >= 4),
                     },
-                    2 => seats.last().into_iter().for_each(|seat| room.spoke(*seat)),
+                    2 => seats.last().into_iter().for_each(|seat| room.heard(*seat)),
                     _ => {
                         if let Some(seat) = seats.pop() {
                             room.leave(seat);

@@ -3,5 +3,7 @@
 
 mod conformance;
 mod crash;
+mod hostile;
+mod identity;
 mod support;
 mod tidy;

@@ -17,7 +17,7 @@ use crate::codec::pson::Value;
 use crate::device::{DeviceId, Generation};
 use crate::identity::{KeyId, KeyOwner};
 use crate::link::link_key::LinkKey;
-use crate::link::listen::Door;
+use crate::link::listen::{self, Door};
 use crate::link::noise::{Initiator, Transport};
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::machine::Request;
@@ -103,7 +103,10 @@ impl Reports {
         let (accepted, peer) = accepted.unwrap();
         let accepted = accepted.into_std().unwrap();
         let deps = Arc::clone(&self.deps);
-        let (_, seat) = self.door.enter(peer.ip()).expect("a seat");
+        let now = crate::clock::now().instant;
+        let listen::Answer::Seated(_, seat) = self.door.enter(peer.ip(), now) else {
+            panic!("no seat");
+        };
         let arbiter = Arbiter::new();
         let session = Session::start_in_arbiter(&arbiter.handle(), move |_| {
             Session::inbound(accepted, peer, seat, link, GENERATION, deps)

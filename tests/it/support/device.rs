@@ -164,6 +164,14 @@ impl Device {
         self.handle.stop().await;
     }
 
+    /// Waits until it has been connected and is not any more; it may have failed to connect.
+    pub async fn until_gone(&self) {
+        let gone = self
+            .handle
+            .until(|counts| counts.open == 0 && counts.links + counts.unreachable > 0);
+        assert!(gone.await, "the device runs");
+    }
+
     /// TCP connections in all.
     pub fn links_accepted(&self) -> u64 {
         self.handle.counts().links

@@ -50,6 +50,11 @@ impl TestGateway {
             .expect("the aes listener is on")
     }
 
+    pub fn plain(&self) -> SocketAddr {
+        let plain = self.running.listening().plain;
+        plain.expect("the plain listener is on")
+    }
+
     pub fn ca(&self) -> &str {
         &self.ca
     }

@@ -48,6 +48,10 @@ impl Process {
         self.child.wait().expect("ended");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts again after a kill.
     pub fn restart(&mut self) {
         let (child, grpc, aes) = spawn(&self.config);
