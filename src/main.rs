@@ -9,6 +9,11 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // Arguments that do not go together: said, and coded, as by the parser itself.
+            let error = match error.downcast::<clap::Error>() {
+                Ok(usage) => usage.exit(),
+                Err(error) => error,
+            };
             eprintln!("gatehouse: {error}");
             ExitCode::FAILURE
         }

@@ -4,6 +4,7 @@ pub mod certs;
 pub mod config;
 pub mod gateway;
 mod logging;
+pub mod simulate;
 mod system;
 
 use std::error::Error;
@@ -25,6 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Gateway(gateway::Gateway),
+    Simulate(simulate::Simulate),
     Certs(certs::Certs),
     Config(config::ConfigCommand),
 }
@@ -35,6 +37,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
             Verb::Gateway(verb) => verb.run(),
+            Verb::Simulate(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
         }

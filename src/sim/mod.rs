@@ -2,7 +2,7 @@
 //!
 //! [`device`] is the conversation, and pure: it runs over real sockets as well as in a world
 //! without sockets or time. [`run`] leads it over TCP, one task a device: [`spec`] says what the
-//! device is, [`link`](mod@link) secures its bytes, [`report`] tells what happens to it, and
+//! device is, [`link`] secures its bytes, [`report`] tells what happens to it, and
 //! [`fleet`] holds many.
 
 pub mod device;

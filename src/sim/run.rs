@@ -1,5 +1,6 @@
 //! Simulated devices over real sockets: one task each.
 
+mod improper;
 #[cfg(test)]
 mod tests;
 
@@ -13,19 +14,16 @@ use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::device::{self, Behaviour, Device, Output, garbage};
-use super::link::{Link, LinkError, Role, Security};
+use super::device::{self, Behaviour, Device, Output};
+use super::link::{Link, LinkError, Role};
 use super::report::{Counts, Event, Reporter, Reports};
-use super::spec::{Dialling, Opening, Spec};
+use super::spec::{Dialling, Spec};
 use crate::clock;
-use crate::link::key_files;
-use crate::link::noise::Initiator;
 use crate::time::Instant;
 
 /// How long a device waits for the TCP connection, and again for the handshake of its link.
@@ -202,21 +200,11 @@ impl Runner {
     async fn lead(&self, stream: TcpStream, role: Role, n: u64) {
         self.reporter.tell(Event::Opened);
         let seed = self.spec.seed.wrapping_add(n << 32);
-        let why = match self.first_bytes(role, seed) {
+        let why = match improper::first_bytes(&self.spec, role, seed) {
             None => self.open_and_converse(stream, role, seed).await,
-            Some(bytes) => say_and_wait(stream, &bytes).await,
+            Some(bytes) => improper::say_and_wait(stream, &bytes).await,
         };
         self.reporter.tell(Event::Ended(why));
-    }
-
-    /// What it says in place of a proper beginning; `None` where it begins properly.
-    fn first_bytes(&self, role: Role, seed: u64) -> Option<Vec<u8>> {
-        match self.spec.opening {
-            Opening::Proper => None,
-            Opening::Silence => Some(Vec::new()),
-            Opening::Garbage => Some(garbage(seed)),
-            Opening::Half => Some(half_of_the_first_message(&self.spec.security, role)),
-        }
     }
 
     async fn open_and_converse(&self, stream: TcpStream, role: Role, seed: u64) -> String {
@@ -310,46 +298,6 @@ async fn dial_once(dialling: Dialling) -> io::Result<TcpStream> {
     match timeout(PATIENCE, socket.connect(dialling.to)).await {
         Ok(stream) => stream,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answered")),
-    }
-}
-
-/// Says this much and no more, whatever the other end says.
-async fn say_and_wait(mut stream: TcpStream, bytes: &[u8]) -> String {
-    if stream.write_all(bytes).await.is_err() {
-        return CLOSED.to_owned();
-    }
-    loop {
-        let mut ignored = [0; 1024];
-        let read = match stream.readable().await {
-            Ok(()) => stream.try_read(&mut ignored),
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(0) => return CLOSED.to_owned(),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return LinkError::Io(error).to_string(),
-        }
-    }
-}
-
-/// The beginning of what this end would say first: on an aes link the 9 bytes in clear and a part
-/// of its handshake message, on a plain one a part of a Connect.
-fn half_of_the_first_message(security: &Security, role: Role) -> Vec<u8> {
-    const CONNECT_CUT: [u8; 6] = [0x03, 0x20, 0x08, 0x05, 0x1a, 0xe3];
-    const CLEAR_AND_A_PART: usize = 9 + 2 + 24;
-    let Security::Aes(key) = security else {
-        return CONNECT_CUT.to_vec();
-    };
-    let first = key_files::random()
-        .ok()
-        .and_then(|entropy| Initiator::start(key, entropy).ok());
-    let mut bytes = first.map_or_else(Vec::new, |(_, first)| first);
-    bytes.truncate(CLEAR_AND_A_PART);
-    match role {
-        Role::Dialled => bytes,
-        // The answer has no part in clear.
-        Role::Accepted => bytes.split_off(bytes.len().min(9)),
     }
 }
 

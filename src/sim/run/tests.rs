@@ -1,15 +1,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::super::report::Report;
 use super::*;
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, BODY_MAX, Split};
 use crate::codec::message::{self, Answer, Authentication, Connect, Message, Run};
 use crate::codec::pson::Value;
 use crate::link::link_key::LinkKey;
+use crate::sim::link::Security;
+use crate::sim::report::Report;
+use crate::sim::spec::Opening;
 
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const REDIAL: Duration = Duration::from_millis(1);

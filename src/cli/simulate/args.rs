@@ -1,0 +1,273 @@
+//! The arguments of `gatehouse simulate`.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use crate::config::duration;
+
+/// Runs simulated devices, one or tens of thousands
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Runs simulated devices, one or tens of thousands, for a gateway to live with.\n\n\
+        A device has a serial number, counted up from --first-id, and speaks IOTMP. Either it \
+        dials the gateway (--dial), or the gateway dials it (--listen). On the way to the gateway \
+        its bytes are encrypted with a link key (--link aes, the default) or not (--link plain). \
+        Devices can behave badly in many ways (--behaviour), to see what the gateway does about \
+        it.\n\n\
+        A gateway takes in only the devices that its accept filter allows; one that refuses \
+        them is told as \"refused\".\n\n\
+        It runs until Ctrl-C, SIGTERM or the end of --for, and then prints what has happened. \
+        One device takes one open file, one that listens takes two: the limit is raised as far as \
+        the system allows, and it is said if that is not enough.",
+    after_help = "Examples:\n  \
+        gatehouse simulate --dial 127.0.0.1:51212 --key gatehouse-data/keys/fleet/0001.key\n      \
+            ten devices, 1001 to 1010, dial the gateway on this machine\n  \
+        gatehouse simulate --listen 127.0.0.1 --key gatehouse-data/keys/fleet/0001.key\n      \
+            ten devices wait at ports 51211 to 51220 to be dialled\n  \
+        gatehouse simulate --listen 127.0.0.1 --port 0 --link plain --count 1 --format json\n      \
+            one device on any free port, told as JSON\n  \
+        gatehouse simulate --dial gateway:51212 --key fleet.key --count 20000 \\\n          \
+            --start-rate 500 --churn 10m --quiet --for 1h\n      \
+            a large fleet whose sessions break off after ten minutes on average\n  \
+        gatehouse simulate --dial 127.0.0.1:51212 --key fleet.key --behaviour half-handshake\n      \
+            ten peers that begin a handshake and never finish it",
+    group = ArgGroup::new("place").required(true)
+)]
+pub struct Simulate {
+    /// The devices dial the gateway here: 51212 is its port for aes links, 25204 for plain ones
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        group = "place",
+        help_heading = "Where"
+    )]
+    pub(super) dial: Option<String>,
+    /// The devices listen at this address of this machine, each on a port of its own
+    #[arg(long, value_name = "IP", group = "place", help_heading = "Where")]
+    pub(super) listen: Option<IpAddr>,
+    /// With --listen: the first device's port, counted up for the next ones; 0: any free ports
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 51211,
+        conflicts_with = "dial",
+        help_heading = "Where"
+    )]
+    pub(super) port: u16,
+    /// With --dial: addresses of this machine to dial from, in turn. One address has some 28,000
+    /// ports; 127.0.0.2, 127.0.0.3 … are there for more on one machine
+    #[arg(
+        long,
+        value_name = "IP,IP",
+        value_delimiter = ',',
+        conflicts_with = "listen",
+        help_heading = "Where"
+    )]
+    pub(super) sources: Vec<IpAddr>,
+
+    /// How many devices
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = "Who"
+    )]
+    pub(super) count: u32,
+    /// The serial number of the first device
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value_t = 1001,
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Who"
+    )]
+    pub(super) first_id: u32,
+    /// The user name that they connect with
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Who"
+    )]
+    pub(super) owner: String,
+    /// The device type that they tell, a number of the vendor's list
+    #[arg(
+        long = "type",
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Who"
+    )]
+    pub(super) device_type: u32,
+    /// The credential that they connect with (see `gatehouse certs device-secret`)
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Who"
+    )]
+    pub(super) credential: String,
+
+    /// What protects the bytes
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = LinkArg::Aes,
+        help_heading = "Link"
+    )]
+    pub(super) link: LinkArg,
+    /// For aes links: a file with the link key of the fleet, 64 hex digits
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "device_keys",
+        help_heading = "Link"
+    )]
+    pub(super) key: Option<PathBuf>,
+    /// For aes links: a folder with a key for each device, <ID>.key
+    #[arg(long, value_name = "DIR", help_heading = "Link")]
+    pub(super) device_keys: Option<PathBuf>,
+    /// The keep-alive interval that they ask for, in whole seconds
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = parse_duration,
+        help_heading = "Link"
+    )]
+    pub(super) keep_alive: Duration,
+    /// Which generation of IOTMP they speak
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = DialectArg::Current,
+        help_heading = "Link"
+    )]
+    pub(super) dialect: DialectArg,
+
+    /// What they do
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = BehaviourArg::Normal,
+        help_heading = "Behaviour"
+    )]
+    pub(super) behaviour: BehaviourArg,
+    /// With --behaviour slow: how long each answer takes
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = parse_duration,
+        help_heading = "Behaviour"
+    )]
+    pub(super) answer_delay: Duration,
+    /// With --behaviour normal: devices drop their sessions, after this long on average
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_duration,
+        help_heading = "Behaviour"
+    )]
+    pub(super) churn: Option<Duration>,
+    /// With --dial: the pause before the next dial; each is drawn from half of it to half as much
+    /// again
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = parse_duration,
+        help_heading = "Behaviour"
+    )]
+    pub(super) redial: Duration,
+    /// The same seed gives the same pauses, drops and garbage
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Behaviour"
+    )]
+    pub(super) seed: u64,
+
+    /// Start at most so many devices a second [default: as fast as it goes]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub(super) start_rate: Option<NonZeroU32>,
+    /// End after this long [default: at Ctrl-C or SIGTERM]
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        value_parser = parse_duration,
+        help_heading = "Run"
+    )]
+    pub(super) run_for: Option<Duration>,
+    /// How events and the summary are printed
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Format::Text,
+        help_heading = "Run"
+    )]
+    pub(super) format: Format,
+    /// Print the summary only; as JSON also where the devices listen
+    #[arg(long, help_heading = "Run")]
+    pub(super) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LinkArg {
+    /// Encrypted; needs --key or --device-keys
+    Aes,
+    /// Not protected; the gateway must be configured to take it
+    Plain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DialectArg {
+    /// What devices speak since 2026
+    Current,
+    /// What the vendor's Linux client spoke until then
+    Legacy,
+    /// What was published in July 2020
+    #[value(name = "2020")]
+    Of2020,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum BehaviourArg {
+    /// They connect, keep alive and answer
+    Normal,
+    /// They answer late, see --answer-delay
+    Slow,
+    /// They connect and then never say another word, not even that they are alive
+    Silent,
+    /// They make the link and then never connect
+    NoConnect,
+    /// They open the TCP connection and say nothing at all
+    Mute,
+    /// They send random bytes in place of their first message
+    Garbage,
+    /// They send a part of their first message and then nothing more
+    HalfHandshake,
+    /// They connect with a credential that nobody gave them
+    WrongCredential,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line for a person to read
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+    let duration = duration::parse(text).filter(|time| *time <= LONGEST);
+    duration.ok_or_else(|| "write a whole number with its unit: 500ms, 30s, 2m, 1h, 30d".to_owned())
+}
