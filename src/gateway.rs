@@ -110,6 +110,7 @@ impl Running {
             path: config.data_dir.clone(),
             source,
         })?;
+        warn_of_open_networks(&config);
         let (opened, stored) = open_store(&config).await?;
         let keyring = Arc::new(load_keyring(&config)?);
         let tls = grpc_tls(&config)?;
@@ -322,6 +323,16 @@ impl Sessions {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn warn_of_open_networks(config: &Config) {
+    for network in &config.grpc.open_to {
+        tracing::warn!(
+            %network,
+            "gRPC is open to every client in this network that trusts the root certificate; \
+             require client certificates where that is too much"
+        );
+    }
 }
 
 fn load_keyring(config: &Config) -> Result<Keyring, StartError> {

@@ -2,6 +2,8 @@
 
 pub mod certs;
 pub mod config;
+pub mod demo;
+mod duration;
 pub mod gateway;
 mod logging;
 pub mod simulate;
@@ -25,6 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Gateway(gateway::Gateway),
     Simulate(simulate::Simulate),
     Certs(certs::Certs),
@@ -36,6 +39,7 @@ impl Cli {
     /// One line that says what was wrong and what to mend.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
+            Verb::Demo(verb) => verb.run(),
             Verb::Gateway(verb) => verb.run(),
             Verb::Simulate(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),

@@ -1,9 +1,11 @@
 //! Everything that is tested from outside, in one binary: real sockets on free ports, a real
 //! store, real TLS; our simulator, or a hand-made peer, on the other side.
 
+mod cli;
 mod conformance;
 mod crash;
 mod hostile;
 mod identity;
+mod python;
 mod support;
 mod tidy;

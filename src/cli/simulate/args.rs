@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::config::duration;
+use crate::cli::duration;
 
 /// Runs simulated devices, one or tens of thousands
 #[derive(Debug, Args)]
@@ -138,7 +138,7 @@ pub struct Simulate {
         long,
         value_name = "TIME",
         default_value = "60s",
-        value_parser = parse_duration,
+        value_parser = duration::parse,
         help_heading = "Link"
     )]
     pub(super) keep_alive: Duration,
@@ -164,7 +164,7 @@ pub struct Simulate {
         long,
         value_name = "TIME",
         default_value = "5s",
-        value_parser = parse_duration,
+        value_parser = duration::parse,
         help_heading = "Behaviour"
     )]
     pub(super) answer_delay: Duration,
@@ -172,7 +172,7 @@ pub struct Simulate {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = parse_duration,
+        value_parser = duration::parse,
         help_heading = "Behaviour"
     )]
     pub(super) churn: Option<Duration>,
@@ -182,7 +182,7 @@ pub struct Simulate {
         long,
         value_name = "TIME",
         default_value = "5s",
-        value_parser = parse_duration,
+        value_parser = duration::parse,
         help_heading = "Behaviour"
     )]
     pub(super) redial: Duration,
@@ -202,7 +202,7 @@ pub struct Simulate {
     #[arg(
         long = "for",
         value_name = "TIME",
-        value_parser = parse_duration,
+        value_parser = duration::parse,
         help_heading = "Run"
     )]
     pub(super) run_for: Option<Duration>,
@@ -264,10 +264,4 @@ pub(super) enum Format {
     Text,
     /// A JSON object a line
     Json,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-    let duration = duration::parse(text).filter(|time| *time <= LONGEST);
-    duration.ok_or_else(|| "write a whole number with its unit: 500ms, 30s, 2m, 1h, 30d".to_owned())
 }

@@ -187,18 +187,22 @@ fn with_key(mut claim: Claim, owner: u32) -> Claim {
 }
 
 fn dials(outputs: &[Output]) -> Vec<&DialOrder> {
-    let dial = |output| match output {
-        &Output::Dial(ref order) => Some(order),
-        _ => None,
-    };
+    fn dial(output: &Output) -> Option<&DialOrder> {
+        match output {
+            Output::Dial(order) => Some(order),
+            _ => None,
+        }
+    }
     outputs.iter().filter_map(dial).collect()
 }
 
 fn events(outputs: &[Output]) -> Vec<&StatusEvent> {
-    let event = |output| match output {
-        &Output::Event(ref event) => Some(event),
-        _ => None,
-    };
+    fn event(output: &Output) -> Option<&StatusEvent> {
+        match output {
+            Output::Event(event) => Some(event),
+            _ => None,
+        }
+    }
     outputs.iter().filter_map(event).collect()
 }
 
@@ -211,18 +215,22 @@ fn told(outputs: &[Output]) -> Vec<(u32, Status)> {
 }
 
 fn orders(outputs: &[Output]) -> Vec<(Generation, &SessionCommand)> {
-    let order = |output| match output {
-        &Output::Session(generation, ref command) => Some((generation, command)),
-        _ => None,
-    };
+    fn order(output: &Output) -> Option<(Generation, &SessionCommand)> {
+        match output {
+            Output::Session(generation, command) => Some((*generation, command)),
+            _ => None,
+        }
+    }
     outputs.iter().filter_map(order).collect()
 }
 
 fn replies(outputs: &[Output]) -> Vec<&Result<Reply, CommandError>> {
-    let reply = |output| match output {
-        &Output::Reply(_, ref reply) => Some(reply),
-        _ => None,
-    };
+    fn reply(output: &Output) -> Option<&Result<Reply, CommandError>> {
+        match output {
+            Output::Reply(_, reply) => Some(reply),
+            _ => None,
+        }
+    }
     outputs.iter().filter_map(reply).collect()
 }
 

@@ -143,7 +143,7 @@ fn c_07_the_same_device_twice_is_one_entry_and_one_link() {
         let gateway = TestGateway::start().await;
         let mut client = gateway.client().await;
         let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let old = device::listen(Spec::new(1001, &gateway)).await;
+        let mut old = device::listen(Spec::new(1001, &gateway)).await;
         let mut new = device::listen(Spec::new(1001, &gateway)).await;
         add(
             &mut client,
@@ -157,6 +157,7 @@ fn c_07_the_same_device_twice_is_one_entry_and_one_link() {
 
         add(&mut client, vec![auto(1001, new.address())]).await;
         new.wait_for(Event::is_admitted).await;
+        old.wait_for(Event::is_ended).await;
         statuses.wait_for(1001, Status::TcpConnected).await;
         let list = list(&mut client).await;
         assert_eq!(list.len(), 1);

@@ -63,11 +63,6 @@ impl Spec {
         self
     }
 
-    pub fn key(mut self, key: LinkKey) -> Self {
-        self.simulated.security = Security::Aes(key);
-        self
-    }
-
     pub fn plain(mut self) -> Self {
         self.simulated.security = Security::Plain;
         self

@@ -1,10 +1,10 @@
 //! The gateway as a process of its own: it can be killed, and started again on the same ports and
 //! the same data.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use gatehouse::link::link_key::LinkKey;
 use tempfile::TempDir;
@@ -59,8 +59,9 @@ impl Process {
         self.child = child;
     }
 
-    pub fn config(&self) -> &Path {
-        &self.config
+    /// The folder of the fleet's link keys.
+    pub fn fleet_keys(&self) -> PathBuf {
+        self.data_dir().join("keys/fleet")
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -121,12 +122,24 @@ fn spawn(config: &Path) -> (Child, SocketAddr, SocketAddr) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    let mut log = BufReader::new(child.stderr.take().expect("piped"));
+    let log = BufReader::new(child.stderr.take().expect("piped"));
+    match started(log) {
+        Ok((grpc, aes)) => (child, grpc, aes),
+        Err(seen) => {
+            let status = child.wait().expect("ended");
+            panic!("the gateway did not start ({status}):\n{seen}");
+        }
+    }
+}
+
+/// Reads the log until the gateway says where it listens; what it said instead otherwise.
+fn started(mut log: BufReader<ChildStderr>) -> Result<(SocketAddr, SocketAddr), String> {
     let mut seen = String::new();
     loop {
         let mut line = String::new();
-        let read = log.read_line(&mut line).expect("a log");
-        assert!(read > 0, "the gateway did not start:\n{seen}");
+        if log.read_line(&mut line).expect("a log") == 0 {
+            return Err(seen);
+        }
         seen.push_str(&line);
         let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line) else {
             continue;
@@ -137,10 +150,10 @@ fn spawn(config: &Path) -> (Child, SocketAddr, SocketAddr) {
                 let text = fields[key].as_str().expect("listens");
                 text.parse().expect("an address")
             };
-            let (grpc, aes) = (address("grpc"), address("aes"));
+            let addresses = (address("grpc"), address("aes"));
             // Who logs must not block on a full pipe.
-            std::thread::spawn(move || std::io::copy(&mut log.by_ref(), &mut std::io::sink()));
-            return (child, grpc, aes);
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            return Ok(addresses);
         }
     }
 }

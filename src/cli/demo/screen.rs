@@ -1,0 +1,91 @@
+//! What the demo prints.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use tokio::time::Instant;
+
+use super::cast::Cast;
+use super::since;
+use crate::gateway::Listening;
+use crate::registry::hub::Delivery;
+use crate::registry::snapshot::Snapshot;
+
+pub struct Screen {
+    start: Instant,
+}
+
+impl Screen {
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// Where everything listens.
+    pub fn title(&self, listening: &Listening, root: &Path, cast: &Cast) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "A gateway and {} simulated devices, in this process alone.",
+            cast.len()
+        )?;
+        writeln!(out)?;
+        writeln!(out, "  gRPC over TLS      {}", listening.grpc)?;
+        writeln!(out, "  its root           {}", root.display())?;
+        for (name, address) in [("aes", listening.aes), ("plain", listening.plain)] {
+            if let Some(address) = address {
+                writeln!(out, "  devices, {name:<5}     {address}")?;
+            }
+        }
+        writeln!(out)?;
+        out.flush()
+    }
+
+    /// One line for one change of one device.
+    pub fn change(&self, change: &Delivery, snapshot: &Snapshot) -> io::Result<()> {
+        if !change.is_status_change() {
+            return Ok(());
+        }
+        let event = &change.event;
+        let view = snapshot.devices.get(&event.device);
+        let mut details = Vec::new();
+        if let Some(session) = view.and_then(|view| view.session.as_ref())
+            && event.new.is_connected()
+        {
+            let (link, proof) = (session.link.as_str(), session.proof.as_str());
+            details.push(format!(
+                "{link} link with {}, proven by its {proof}",
+                session.peer
+            ));
+        }
+        details.extend(event.cause.as_ref().map(ToString::to_string));
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "{}  {}  {:<18}  {}",
+            since(self.start),
+            event.device,
+            event.new.as_str(),
+            details.join(", ")
+        )?;
+        out.flush()
+    }
+
+    pub fn summary(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let connected = snapshot
+            .devices
+            .values()
+            .filter(|view| view.status.is_connected());
+        let mut out = io::stdout().lock();
+        writeln!(out)?;
+        writeln!(
+            out,
+            "{} devices are listed, {} of them connected; {} waits to be let in.",
+            snapshot.devices.len(),
+            connected.count(),
+            snapshot.pending.len()
+        )?;
+        out.flush()
+    }
+}
