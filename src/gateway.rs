@@ -85,6 +85,7 @@ pub struct Running {
     handle: Gateway,
     grpc: Server,
     registry: Addr<Registry>,
+    registry_ended: oneshot::Receiver<()>,
     listeners: Vec<Addr<Listener>>,
     store: Store,
     arbiters: Vec<Arbiter>,
@@ -134,10 +135,11 @@ impl Running {
             let starter = starter.clone();
             move |registry| surroundings(store, hub, published, starter.reporting_to(registry))
         };
+        let (alive, registry_ended) = oneshot::channel();
         let registry = Registry::start_in_arbiter(&registry_arbiter.handle(), move |ctx| {
             // Set here, so that no answer of the store can come before.
             let _ = committed.set(ctx.address().recipient());
-            Registry::new(machine, surroundings(ctx.address().recipient()))
+            Registry::new(machine, surroundings(ctx.address().recipient()), alive)
         });
         arbiters.push(registry_arbiter);
         let handle = Gateway::new(
@@ -158,6 +160,7 @@ impl Running {
             handle,
             grpc,
             registry,
+            registry_ended,
             listeners,
             store,
             arbiters,
@@ -171,6 +174,13 @@ impl Running {
 
     pub const fn listening(&self) -> &Listening {
         &self.listening
+    }
+
+    /// Waits until the registry has ended by a fault of its own. There is no gateway without it:
+    /// the process should end, so that whoever started it starts it again.
+    pub async fn failed(&mut self) {
+        // An error says that the sender was dropped, which is all it is there for.
+        let _ = (&mut self.registry_ended).await;
     }
 
     /// Stops accepting, ends every session with a Disconnect, tells it, stores it, and ends.

@@ -34,7 +34,7 @@ impl Gateway {
         system::run(async move {
             let mut terminated = signal(SignalKind::terminate())?;
             let mut interrupted = signal(SignalKind::interrupt())?;
-            let running = Running::start(config).await?;
+            let mut running = Running::start(config).await?;
             let listening = running.listening();
             tracing::info!(
                 grpc = %listening.grpc,
@@ -45,6 +45,9 @@ impl Gateway {
             tokio::select! {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
+                () = running.failed() => {
+                    return Err("the registry failed, which is a fault of the gateway; see the log".into());
+                }
             }
             tracing::info!("gateway stops");
             running.stop().await;

@@ -94,7 +94,7 @@ impl World {
             let config = config.clone();
             async move { secured(address, config).await.map(TokioIo::new) }
         });
-        let channel = Endpoint::from_static("https://localhost")
+        let channel = Endpoint::from_static("http://localhost")
             .connect_with_connector(connector)
             .await?;
         Ok(FleetClient::new(channel))

@@ -39,6 +39,8 @@ pub struct Registry {
     replies: HashMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
     timer: Option<(Instant, SpawnHandle)>,
     drained: Option<oneshot::Sender<()>>,
+    /// Dropped with the actor, however it ends: whoever holds the other end knows then.
+    _alive: oneshot::Sender<()>,
 }
 
 /// A command with the way its reply goes back.
@@ -68,8 +70,10 @@ pub struct Drain {
 }
 
 impl Registry {
-    pub fn new(machine: Machine, surroundings: Surroundings) -> Self {
+    /// `alive` is dropped when the registry ends, also by a fault of its own.
+    pub fn new(machine: Machine, surroundings: Surroundings, alive: oneshot::Sender<()>) -> Self {
         Self {
+            _alive: alive,
             machine,
             surroundings,
             sessions: HashMap::new(),

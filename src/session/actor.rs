@@ -267,7 +267,12 @@ impl Session {
 
     fn report(&mut self, event: SessionEvent, ctx: &Context<Self>) {
         self.span().in_scope(|| match &event {
-            SessionEvent::Ended(cause) => tracing::info!(%cause, "session ended"),
+            // Whoever never was a session is a line in the log for debugging alone: anybody can
+            // connect and go away.
+            SessionEvent::Ended(cause) if self.device.is_some() => {
+                tracing::info!(%cause, "session ended");
+            }
+            SessionEvent::Ended(cause) => tracing::debug!(%cause, "connection ended"),
             event => tracing::debug!(?event, "session reports"),
         });
         let mut session = None;
