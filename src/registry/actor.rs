@@ -83,22 +83,15 @@ impl Registry {
         }
     }
 
-    /// Carries out everything the machine has to say. Events and the snapshot go before replies,
-    /// so that who has a reply sees its effect.
+    /// Carries out everything the machine has to say. The snapshot and the events go first, so that
+    /// whoever has a reply, or an answer to its Connect, finds its effect.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         let mut events = Vec::new();
-        let mut replies = Vec::new();
+        let mut orders = Vec::new();
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Dial(order) => {
-                    let generation = order.generation;
-                    let session = (self.surroundings.dial)(order);
-                    self.sessions.insert(generation, session);
-                }
-                Output::Session(generation, command) => self.order(generation, command),
-                Output::Persist(commit, change) => (self.surroundings.persist)(commit, change),
                 Output::Event(event) => events.push(event),
-                Output::Reply(request, reply) => replies.push((request, reply)),
+                order => orders.push(order),
             }
         }
         self.surroundings
@@ -108,11 +101,8 @@ impl Registry {
             (self.surroundings.append)(events.clone());
             self.surroundings.hub.publish(&events);
         }
-        for (request, reply) in replies {
-            if let Some(waiter) = self.replies.remove(&request) {
-                // A client that went away needs no answer.
-                let _ = waiter.send(reply);
-            }
+        for order in orders {
+            self.carry_out_one(order);
         }
         self.arm(ctx);
         if self.machine.is_drained() {
@@ -120,6 +110,26 @@ impl Registry {
                 let _ = done.send(());
             }
             ctx.stop();
+        }
+    }
+
+    fn carry_out_one(&mut self, order: Output) {
+        match order {
+            Output::Dial(order) => {
+                let generation = order.generation;
+                let session = (self.surroundings.dial)(order);
+                self.sessions.insert(generation, session);
+            }
+            Output::Session(generation, command) => self.order(generation, command),
+            Output::Persist(commit, change) => (self.surroundings.persist)(commit, change),
+            Output::Reply(request, reply) => {
+                if let Some(waiter) = self.replies.remove(&request) {
+                    // A client that went away needs no answer.
+                    let _ = waiter.send(reply);
+                }
+            }
+            // Told before everything else.
+            Output::Event(_) => {}
         }
     }
 
