@@ -8,6 +8,8 @@
 mod claim;
 mod command;
 mod dial;
+mod ending;
+mod schedule;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -17,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 
 use self::dial::{DialQueue, DirectDial};
 use self::tell::Numbers;
@@ -28,7 +30,7 @@ use crate::identity::{Claim, SharedSecrets};
 use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
 use crate::registry::admission::TokenBucket;
 use crate::registry::backoff::Backoff;
-use crate::registry::entry::{Entry, Phase};
+use crate::registry::entry::Entry;
 use crate::registry::identities::Identities;
 use crate::registry::pending::PendingList;
 use crate::registry::snapshot::Snapshot;
@@ -391,138 +393,5 @@ impl Machine {
             entry.device_type = device_type;
             self.dirty.insert(id);
         }
-    }
-
-    fn ended(&mut self, generation: Generation, cause: Cause, now: Now) {
-        let Some(attempt) = self.attempts.remove(&generation) else {
-            return;
-        };
-        self.dials.finish(generation);
-        if let Some(up) = attempt
-            .succeeds
-            .and_then(|id| self.entries.get_mut(&id))
-            .and_then(Entry::up_mut)
-            .filter(|up| up.newcomer == Some(generation))
-        {
-            up.newcomer = None;
-        }
-        match (attempt.device, attempt.kind) {
-            (Some(id), _) => self.session_ended(id, generation, &attempt, cause, now),
-            (None, AttemptKind::Auto(id)) => {
-                self.auto_dial_ended(id, generation, &attempt, cause, now);
-            }
-            (None, AttemptKind::Direct(request)) => {
-                self.direct_dial_ended(request, &attempt, cause);
-            }
-            (None, AttemptKind::Inbound) => {}
-        }
-        for request in attempt.waiters {
-            self.one_ended(request);
-        }
-    }
-
-    /// An authenticated session is over: the device is told as disconnected, and what comes next
-    /// for it begins.
-    fn session_ended(
-        &mut self,
-        id: DeviceId,
-        generation: Generation,
-        attempt: &Attempt,
-        cause: Cause,
-        now: Now,
-    ) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        let Some(up) = entry.up().filter(|up| up.generation == generation).cloned() else {
-            return;
-        };
-        let cause = attempt.closing.clone().unwrap_or(cause);
-        self.counters.lost += 1;
-        entry.phase = Phase::Resting;
-        entry.keys_refused = 0;
-        if now.instant.since(up.since) >= self.policy.stable_after {
-            entry.backoff_step = 0;
-        }
-        let stays = (entry.origin == Origin::Auto || up.newcomer.is_some()) && !entry.deleted;
-        if !stays {
-            self.remove_entry(id, cause, now);
-        } else {
-            if cause.kind == CauseKind::Replaced {
-                self.queue_dial(id);
-            } else {
-                self.back_off(id, now);
-            }
-            self.set_status(id, Status::Disconnected, Some(cause), now);
-        }
-        if let Some(newcomer) = up.newcomer {
-            self.judge(newcomer, now);
-            self.drop_if_unwanted(id, now);
-        }
-    }
-
-    /// A listed device that is neither auto nor connected, nor about to be, leaves the list: the
-    /// newcomer it was kept for did not make it.
-    fn drop_if_unwanted(&mut self, id: DeviceId, now: Now) {
-        let unwanted = self
-            .entries
-            .get(&id)
-            .is_some_and(|entry| entry.origin != Origin::Auto && entry.up().is_none());
-        if unwanted {
-            self.remove_entry(id, Cause::from(CauseKind::Disconnected), now);
-        }
-    }
-
-    fn remove_entry(&mut self, id: DeviceId, cause: Cause, now: Now) {
-        self.unschedule(id);
-        if let Some(entry) = self.entries.remove(&id) {
-            self.dirty.insert(id);
-            self.tell_gone(id, entry.status, cause, now);
-        }
-    }
-
-    /// Schedules the next dial of an auto device.
-    fn back_off(&mut self, id: DeviceId, now: Now) {
-        let random = self.rng.random();
-        let draining = self.draining;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        if entry.origin != Origin::Auto || draining {
-            return;
-        }
-        let delay = self.policy.backoff.delay(entry.backoff_step, random);
-        entry.backoff_step = entry.backoff_step.saturating_add(1);
-        self.wait(id, delay, now);
-    }
-
-    fn wait(&mut self, id: DeviceId, delay: Duration, now: Now) {
-        self.unschedule(id);
-        if let Some(entry) = self.entries.get_mut(&id) {
-            let due = now.instant + delay;
-            entry.phase = Phase::Backoff { due };
-            let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            entry.next_try_unix_ms = Some(now.unix_ms.saturating_add(delay_ms));
-            self.timers.insert((due, id));
-            self.dirty.insert(id);
-        }
-    }
-
-    /// Takes back what is scheduled for a device: its backoff, or its place in the dial queue.
-    fn unschedule(&mut self, id: DeviceId) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        match entry.phase {
-            Phase::Backoff { due } => {
-                self.timers.remove(&(due, id));
-                entry.phase = Phase::Resting;
-            }
-            // Its ticket in the queue finds it no longer queued and is passed over.
-            Phase::Queued => entry.phase = Phase::Resting,
-            Phase::Resting | Phase::Dialling { .. } | Phase::Up(_) => return,
-        }
-        entry.next_try_unix_ms = None;
-        self.dirty.insert(id);
     }
 }
