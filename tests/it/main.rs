@@ -9,3 +9,4 @@ mod identity;
 mod python;
 mod support;
 mod tidy;
+mod world;

@@ -128,22 +128,24 @@ impl Machine {
         self.outputs.push_back(Output::Reply(request, reply));
     }
 
-    /// Whether an earlier command that is on its way to the store adds this device.
+    /// The devices of earlier commands that are on their way to the store.
+    fn being_added(&self) -> impl Iterator<Item = &AutoDevice> {
+        let devices = |commit| match commit {
+            &Commit::Command(_, Command::AddAsync(ref devices)) => devices.as_slice(),
+            _ => &[],
+        };
+        self.commits.values().flat_map(devices)
+    }
+
     fn is_being_added(&self, id: DeviceId) -> bool {
-        self.commits.values().any(|commit| match commit {
-            Commit::Command(_, Command::AddAsync(devices)) => {
-                devices.iter().any(|device| device.id == id)
-            }
-            Commit::Command(..) | Commit::Identity(_) | Commit::ReserveEvents(_) => false,
-        })
+        self.being_added().any(|device| device.id == id)
     }
 
     fn room_for(&self, devices: &[AutoDevice]) -> Result<(), CommandError> {
-        let new = devices
-            .iter()
-            .filter(|device| !self.entries.contains_key(&device.id))
-            .count();
-        let (listed, max) = (self.entries.len(), self.policy.devices_max);
+        let is_new = |device: &&AutoDevice| !self.entries.contains_key(&device.id);
+        let new = devices.iter().filter(is_new).count();
+        let on_their_way = self.being_added().filter(is_new).count();
+        let (listed, max) = (self.entries.len() + on_their_way, self.policy.devices_max);
         if new > 0 && listed + new > max {
             return Err(CommandError::LimitReached(format!(
                 "{listed} devices are listed and {new} would join them; the limit is {max}"

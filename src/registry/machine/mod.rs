@@ -239,6 +239,11 @@ impl Machine {
         self.start_dials(now);
     }
 
+    /// How many sessions there are, dials and Connects that wait for a verdict included.
+    pub fn attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
     pub fn is_drained(&self) -> bool {
         self.draining && self.attempts.is_empty() && self.commits.is_empty()
     }

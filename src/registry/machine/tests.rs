@@ -644,6 +644,22 @@ fn the_list_is_bounded() {
 }
 
 #[test]
+fn devices_on_their_way_to_the_store_count_too() {
+    let mut desk = Desk::new();
+    for (request, ids) in [(1, [1, 2, 3]), (2, [4, 5, 6])] {
+        let add = Command::AddAsync(ids.map(auto).to_vec());
+        desk.machine
+            .handle_command(RequestId(request), add, desk.now);
+    }
+    let outputs = desk.outputs();
+    assert!(matches!(
+        replies(&outputs).as_slice(),
+        [Err(CommandError::LimitReached(_)), Ok(Reply::Done)]
+    ));
+    assert_eq!(desk.machine.snapshot().devices.len(), 3);
+}
+
+#[test]
 fn a_restart_tells_what_was_up_as_lost_and_repeats_nothing_else() {
     let mut desk = Desk::restarted(Stored {
         devices: vec![auto(1), auto(2), auto(3)],
