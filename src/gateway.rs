@@ -431,6 +431,7 @@ fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
         takeover_burst: config.takeover.burst,
         takeover_interval: config.takeover.interval,
         devices_max: config.registry.devices_max,
+        sessions_max: config.session.sessions_max,
         pending_max: config.registry.pending_max,
         filter_by_address: config.compat.accept_filter_by_address,
         dial_plain: config.dial.link == config::DialLink::Plain,

@@ -193,11 +193,6 @@ impl Check {
             config.events.keep_for,
             MINUTE..=3650 * DAY,
         );
-        self.within(
-            "store.cache_bytes",
-            config.store.cache_bytes,
-            1 << 20..=16 << 30,
-        );
         if !config.log.level.split(',').all(is_log_directive) {
             self.wrong(
                 "log.level",

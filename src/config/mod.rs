@@ -20,7 +20,7 @@ pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
     Aes, ClientCertificates, Compat, Dial, DialLink, Events, Grpc, Inbound, Log, LogFormat, Plain,
-    Reconnect, Registry, Session, Store, Takeover,
+    Reconnect, Registry, Session, Takeover,
 };
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
@@ -39,7 +39,6 @@ pub struct Config {
     pub registry: Registry,
     pub compat: Compat,
     pub events: Events,
-    pub store: Store,
     pub log: Log,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credential: Vec<Credential>,
@@ -60,7 +59,6 @@ impl Default for Config {
             registry: Registry::default(),
             compat: Compat::default(),
             events: Events::default(),
-            store: Store::default(),
             log: Log::default(),
             credential: Vec::new(),
         }

@@ -296,21 +296,6 @@ impl Default for Events {
     }
 }
 
-/// The store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    pub cache_bytes: u64,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 16 << 20,
-        }
-    }
-}
-
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -171,8 +171,6 @@ fn every_bound_is_watched() {
         ("events", "keep_max = 100000001"),
         ("events", "keep_for = \"59s\""),
         ("events", "keep_for = \"3651d\""),
-        ("store", "cache_bytes = 1048575"),
-        ("store", "cache_bytes = 17179869185"),
         ("log", "level = \"\""),
         ("log", "level = \"loud\""),
         ("log", "level = \"info,gatehouse=loud\""),

@@ -160,6 +160,17 @@ impl Machine {
     /// Whether a session that is up, or the limit of the list, stands in the way.
     fn occupied(&self, id: DeviceId, proof: Proof) -> Option<Verdict> {
         let refuse = |kind, text: String| Some(Verdict::Refuse(Cause::new(kind, text)));
+        let is_up = self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.up().is_some());
+        let max = self.policy.sessions_max;
+        if !is_up && self.sessions >= max {
+            return refuse(
+                CauseKind::Busy,
+                format!("{max} devices are connected, which is the limit"),
+            );
+        }
         let Some(entry) = self.entries.get(&id) else {
             let max = self.policy.devices_max;
             if self.entries.len() >= max {
@@ -241,6 +252,7 @@ impl Machine {
         attempt.claim = None;
         attempt.succeeds = None;
         attempt.device = Some(id);
+        self.sessions += 1;
         let kind = attempt.kind;
         self.dials.finish(generation);
         self.counters.admitted += 1;

@@ -12,6 +12,7 @@ impl Machine {
             return;
         };
         self.dials.finish(generation);
+        self.sessions -= usize::from(attempt.device.is_some());
         if let Some(up) = attempt
             .succeeds
             .and_then(|id| self.entries.get_mut(&id))

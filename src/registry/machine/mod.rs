@@ -51,6 +51,7 @@ pub struct Policy {
     pub takeover_burst: u32,
     pub takeover_interval: Duration,
     pub devices_max: usize,
+    pub sessions_max: usize,
     pub pending_max: usize,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
     pub filter_by_address: bool,
@@ -77,6 +78,8 @@ pub struct Machine {
     rng: SmallRng,
     entries: BTreeMap<DeviceId, Entry>,
     attempts: BTreeMap<Generation, Attempt>,
+    /// How many of them are authenticated.
+    sessions: usize,
     identities: Identities,
     filter: Arc<AcceptFilter>,
     admits: CompiledFilter,
@@ -168,6 +171,7 @@ impl Machine {
             rng: SmallRng::seed_from_u64(seed),
             entries: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            sessions: 0,
             identities: Identities::new(stored.identities),
             admits: stored.accept_filter.compile(),
             filter: Arc::new(stored.accept_filter),

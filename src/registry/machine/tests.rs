@@ -50,6 +50,7 @@ fn policy() -> Policy {
         takeover_burst: 1,
         takeover_interval: Duration::from_secs(10),
         devices_max: 5,
+        sessions_max: 4,
         pending_max: 10,
         filter_by_address: true,
         dial_plain: false,
@@ -641,6 +642,22 @@ fn the_list_is_bounded() {
     desk.allow_all();
     let (_, outputs) = desk.arrive(inbound("9"));
     assert_eq!(refusal(&outputs), Some(CauseKind::Busy));
+}
+
+#[test]
+fn sessions_are_bounded() {
+    let mut desk = Desk::new();
+    desk.allow_all();
+    for name in ["1", "2", "3"] {
+        desk.arrive(inbound(name));
+    }
+    let (fourth, _) = desk.arrive(inbound("4"));
+    let (_, outputs) = desk.arrive(inbound("5"));
+    assert_eq!(refusal(&outputs), Some(CauseKind::Busy));
+    let (_, outputs) = desk.arrive(inbound("4"));
+    assert_eq!(orders(&outputs)[0].0, fourth, "one for the other is one");
+    desk.end(fourth, CauseKind::Superseded);
+    assert_eq!(desk.status(4), Some(Status::TcpConnected));
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn dead_devices_write_their_first_failure_and_no_more() {
         takeover_burst: 3,
         takeover_interval: Duration::from_secs(10),
         devices_max: 100_000,
+        sessions_max: usize::MAX,
         pending_max: 10,
         filter_by_address: false,
         dial_plain: true,

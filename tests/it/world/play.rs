@@ -247,6 +247,7 @@ fn policy(rng: &mut SmallRng) -> Policy {
         takeover_burst: rng.random_range(1..4),
         takeover_interval: Duration::from_secs(rng.random_range(1..10)),
         devices_max: 64,
+        sessions_max: usize::MAX,
         pending_max: rng.random_range(1..5),
         filter_by_address: rng.random_bool(0.7),
         dial_plain: false,
