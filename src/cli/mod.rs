@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+pub mod bench;
 pub mod certs;
 pub mod config;
 pub mod demo;
@@ -30,6 +31,7 @@ enum Verb {
     Demo(demo::Demo),
     Gateway(gateway::Gateway),
     Simulate(simulate::Simulate),
+    Bench(bench::Bench),
     Certs(certs::Certs),
     Config(config::ConfigCommand),
 }
@@ -42,6 +44,7 @@ impl Cli {
             Verb::Demo(verb) => verb.run(),
             Verb::Gateway(verb) => verb.run(),
             Verb::Simulate(verb) => verb.run(),
+            Verb::Bench(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
         }

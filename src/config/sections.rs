@@ -108,8 +108,8 @@ pub struct Inbound {
 impl Default for Inbound {
     fn default() -> Self {
         Self {
-            waiting_max: 4096,
-            waiting_per_source_max: 1024,
+            waiting_max: 8192,
+            waiting_per_source_max: 4096,
             first_byte_deadline: Duration::from_secs(5),
             handshake_deadline: Duration::from_secs(10),
             connect_deadline: Duration::from_secs(10),

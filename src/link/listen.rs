@@ -112,7 +112,7 @@ impl Seat {
         }
     }
 
-    /// The first message of the peer is there: it keeps its place until it leaves.
+    /// The Connect of the peer is there: it keeps its place until it leaves.
     pub fn heard(&self) {
         let mut inside = self.door.inside();
         inside.room.heard(self.id);

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// How long a peer may take to its first message before its place can be given to another. A good
-/// device on a slow line needs less; nobody who says nothing keeps a place for longer.
+/// How long a peer may take to its Connect before its place can be given to another. A good device
+/// on a slow line needs less; nobody who says nothing keeps a place for longer.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Bounds the accepted connections that are not sessions yet, in total and per source address.
 ///
-/// When a bound is reached, the longest waiting that has not sent its first message gives way: a
-/// peer that says nothing, or says it slowly, must not keep out one that would speak. Whoever has
-/// sent it holds a key or a place for as long as the work takes, and is waited for.
+/// When a bound is reached, the longest waiting that has not sent its Connect gives way: a peer
+/// that says nothing, says it slowly, or says again what it overheard must not keep out one that
+/// would speak. Whoever has sent it waits for us alone, and is waited for.
 #[derive(Debug)]
 pub struct WaitingRoom {
     total_max: usize,
     per_source_max: usize,
     seats: BTreeMap<SeatId, Seat>,
     sources: HashMap<IpAddr, BTreeSet<SeatId>>,
-    /// Those whose first message is not there, the longest waiting first.
+    /// Those whose Connect is not there, the longest waiting first.
     unheard: BTreeSet<SeatId>,
 }
 
@@ -92,7 +92,7 @@ impl WaitingRoom {
         }
     }
 
-    /// Its first message is there: it does not give way any more.
+    /// Its Connect is there: it does not give way any more.
     pub fn heard(&mut self, seat: SeatId) {
         self.unheard.remove(&seat);
     }

@@ -94,9 +94,9 @@ impl Registry {
                 order => orders.push(order),
             }
         }
-        self.surroundings
-            .published
-            .store(Arc::new(self.machine.snapshot()));
+        if let Some(snapshot) = self.machine.news() {
+            self.surroundings.published.store(Arc::new(snapshot));
+        }
         if !events.is_empty() {
             (self.surroundings.append)(events.clone());
             self.surroundings.hub.publish(&events);

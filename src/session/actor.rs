@@ -252,10 +252,7 @@ impl Session {
                 Output::Send(bytes) if self.unsent.is_empty() => self.unsent = bytes,
                 Output::Send(bytes) => self.unsent.extend(bytes),
                 Output::Report(event) => self.report(event, ctx),
-                Output::HandshakeReady => {
-                    self.heard();
-                    self.await_permit();
-                }
+                Output::HandshakeReady => self.await_permit(),
                 // Who asked may have gone.
                 Output::Answer(waiter, answer) => drop(waiter.send(answer)),
                 Output::Finish => self.finishing = true,
@@ -278,19 +275,15 @@ impl Session {
         let mut session = None;
         match &event {
             SessionEvent::Claimed(_) => {
-                self.heard();
+                if let Some(seat) = &self.seat {
+                    seat.heard();
+                }
                 session = Some(ctx.address().recipient());
             }
             SessionEvent::Described { .. } => {}
             SessionEvent::Ended(_) => self.seat = None,
         }
         self.guard.report(event, session);
-    }
-
-    fn heard(&self) {
-        if let Some(seat) = &self.seat {
-            seat.heard();
-        }
     }
 
     fn await_permit(&mut self) {

@@ -102,6 +102,8 @@ pub struct Machine {
     dirty: BTreeSet<DeviceId>,
     dirty_pending: BTreeSet<DeviceId>,
     snapshot: Snapshot,
+    /// The number of the newest event of the snapshot that was given out as news.
+    published: u64,
     draining: bool,
     pub counters: Counters,
 }
@@ -187,6 +189,7 @@ impl Machine {
             dirty: BTreeSet::new(),
             dirty_pending: BTreeSet::new(),
             snapshot: Snapshot::default(),
+            published: 0,
             draining: false,
             counters: Counters::default(),
         };
@@ -282,6 +285,18 @@ impl Machine {
     }
 
     /// The present state for readers; to be published before the replies of the same batch leave.
+    /// `None` when it is as it was published last.
+    pub fn news(&mut self) -> Option<Snapshot> {
+        let published = self.published;
+        self.published = self.snapshot.event_number;
+        let unchanged = self.dirty.is_empty()
+            && self.dirty_pending.is_empty()
+            && published == self.snapshot.event_number
+            && Arc::ptr_eq(&self.snapshot.accept_filter, &self.filter);
+        (!unchanged).then(|| self.snapshot())
+    }
+
+    /// The present state for readers.
     pub fn snapshot(&mut self) -> Snapshot {
         for id in std::mem::take(&mut self.dirty) {
             match self.entries.get(&id) {

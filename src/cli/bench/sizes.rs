@@ -1,0 +1,92 @@
+//! How much is measured, as far as the machine allows.
+
+use std::time::Duration;
+
+/// Connections of each bare loop that are there before it is measured: what a thread needs once is
+/// not counted for a connection then.
+pub(super) const WARM: u32 = 64;
+/// Files of this process beside its connections and those that are opened for a moment.
+const FILES_BESIDE: u64 = 256;
+
+/// Counts and times of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Idle sessions on plain links.
+    pub(super) plain: u32,
+    /// Idle sessions on aes links, at the same time.
+    pub(super) aes: u32,
+    /// Idle connections of each bare loop, at the same time.
+    pub(super) bare: u32,
+    /// Sockets that are closed to see how soon that is told.
+    pub(super) closes: usize,
+    /// How long each core answers handshakes.
+    pub(super) handshakes: Duration,
+}
+
+impl Sizes {
+    /// The whole measurement with `sessions` of each link, or as many as `files` allow.
+    pub(super) fn whole(sessions: u32, files: u64) -> Self {
+        let bare = (sessions / 10).clamp(1, 1000);
+        let beside = FILES_BESIDE + 2 * u64::from(bare) + 2 * u64::from(WARM);
+        let room = u32::try_from(files.saturating_sub(beside)).unwrap_or(u32::MAX);
+        let plain = sessions.min(room / 5 * 3).max(1);
+        Self {
+            plain,
+            aes: sessions.min(room.saturating_sub(plain)).max(1),
+            bare,
+            closes: 1000,
+            handshakes: Duration::from_secs(1),
+        }
+    }
+
+    /// The same with fewer closes and less time.
+    pub(super) fn quick(self) -> Self {
+        Self {
+            closes: 100,
+            handshakes: Duration::from_millis(50),
+            ..self
+        }
+    }
+
+    /// What to say where fewer sessions fit than were asked for.
+    pub(super) fn shortfall(&self, sessions: u32, files: u64) -> Option<String> {
+        (self.aes < sessions).then(|| {
+            format!(
+                "this process may open {files} files, which is enough for {} plain and {} aes \
+                 sessions at once",
+                self.plain, self.aes
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_fits_is_measured_as_asked_for() {
+        let sizes = Sizes::whole(500, 20_000);
+        assert_eq!((sizes.plain, sizes.aes), (500, 500));
+        assert_eq!(sizes.shortfall(500, 20_000), None);
+    }
+
+    #[test]
+    fn ten_thousand_plain_sessions_fit_into_twenty_thousand_files() {
+        let sizes = Sizes::whole(10_000, 20_000);
+        assert_eq!((sizes.plain, sizes.aes), (10_000, 7616));
+        assert!(sizes.shortfall(10_000, 20_000).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn the_files_are_enough(sessions in 1..200_000u32, files in 3000..2_000_000u64) {
+            let Sizes { plain, aes, bare, .. } = Sizes::whole(sessions, files);
+            let used = plain + aes + 2 * bare + 2 * WARM;
+            prop_assert!(u64::from(used) + FILES_BESIDE <= files);
+            prop_assert!(plain >= 1 && aes >= 1 && aes <= plain && plain <= sessions);
+        }
+    }
+}

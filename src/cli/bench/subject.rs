@@ -1,0 +1,173 @@
+//! The gateway that is measured: in this process, on free ports, on a directory of its own.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::fleet::{Proof, TYPE};
+use super::ramp;
+use crate::clock;
+use crate::config::{ClientCertificates, Config, Credential, CredentialDigest, Listen};
+use crate::gateway::Running;
+use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
+use crate::link::certs::Certs;
+use crate::link::host_names::HostNames;
+use crate::link::key_files;
+use crate::link::link_key::LinkKey;
+use crate::link::tls;
+use crate::registry::Command;
+use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::snapshot::Snapshot;
+
+/// A client of the Connect API.
+pub(super) type Client = ConnectClient<Channel>;
+
+/// See the module.
+pub(super) struct Subject {
+    running: Running,
+    config: Config,
+    secret: String,
+    key: LinkKey,
+    /// Removed with the last of the gateway.
+    directory: TempDir,
+}
+
+impl Subject {
+    /// Starts a gateway that takes devices in which have the fleet key, or an ID of `with_secret`
+    /// and the credential of the bench.
+    ///
+    /// # Errors
+    /// When the gateway does not start.
+    pub(super) async fn start(
+        with_secret: impl Iterator<Item = u32>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let secret = hex::encode(key_files::random::<16>()?);
+        let digest = CredentialDigest::of(secret.as_bytes());
+        let credential = |id: u32| Credential {
+            device: id.to_string(),
+            owner: None,
+            digest: digest.clone(),
+        };
+        let mut config = Config {
+            data_dir: directory.path().join("data"),
+            credential: with_secret.map(credential).collect(),
+            ..Config::default()
+        };
+        config.grpc.listen = free();
+        config.aes.listen = Listen(Some(free()));
+        config.plain.listen = Listen(Some(free()));
+        let running = Running::start(config.clone()).await?;
+        let keys = key_files::load(&config.keys_dir())?;
+        let key = keys.fleet.into_iter().next();
+        let allow_all = AcceptFilter {
+            allow_all: true,
+            ..AcceptFilter::default()
+        };
+        let filter = Command::SetAcceptFilter(allow_all);
+        running.handle().command(filter).await?;
+        Ok(Self {
+            running,
+            config,
+            secret,
+            key: key.ok_or("the gateway made no fleet key")?,
+            directory,
+        })
+    }
+
+    pub(super) async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    /// Where devices with this proof dial.
+    ///
+    /// # Errors
+    /// When the gateway does not listen there.
+    pub(super) fn address(&self, proof: &Proof) -> Result<SocketAddr, Box<dyn Error>> {
+        let listening = self.running.listening();
+        let address = match proof {
+            Proof::Credential(_) => listening.plain,
+            Proof::Key(_) => listening.aes,
+        };
+        Ok(address.ok_or("the gateway does not listen for devices")?)
+    }
+
+    pub(super) fn credential(&self) -> Proof {
+        Proof::Credential(self.secret.clone())
+    }
+
+    /// Writes the fleet key where devices can read it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn key_file(&self) -> Result<Proof, Box<dyn Error>> {
+        let path = self.directory.path().join("fleet.key");
+        if !path.exists() {
+            key_files::write(&path, &self.key)?;
+        }
+        Ok(Proof::Key(path))
+    }
+
+    pub(super) const fn key(&self) -> &LinkKey {
+        &self.key
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.running.handle().snapshot()
+    }
+
+    /// How many devices are connected.
+    pub(super) fn connected(&self) -> usize {
+        // Devices that dial are listed as long as they are connected.
+        self.snapshot().devices.len()
+    }
+
+    /// # Errors
+    /// When devices stay.
+    pub(super) async fn until_empty(&self) -> Result<(), Box<dyn Error>> {
+        ramp::until("every device was gone", || self.connected() == 0).await
+    }
+
+    /// Whether every device that is connected has told its type.
+    pub(super) fn is_settled(&self) -> bool {
+        let snapshot = self.snapshot();
+        // Those that connected last have the highest IDs and are the last to tell.
+        let mut views = snapshot.devices.values().rev();
+        views.all(|view| view.device_type == TYPE)
+    }
+
+    /// # Errors
+    /// When the API cannot be reached.
+    pub(super) async fn client(&self) -> Result<Client, Box<dyn Error>> {
+        self.client_at(self.running.listening().grpc).await
+    }
+
+    /// A client of another server with the gateway's certificate.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub(super) async fn client_at(&self, address: SocketAddr) -> Result<Client, Box<dyn Error>> {
+        let root = std::fs::read_to_string(self.config.certs_dir().join("ca.crt"))?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root));
+        let endpoint = Endpoint::from_shared(format!("https://localhost:{}", address.port()))?;
+        let channel = endpoint.tls_config(tls)?.connect().await?;
+        Ok(Client::new(channel).max_decoding_message_size(usize::MAX))
+    }
+
+    /// The TLS of the gateway's API.
+    ///
+    /// # Errors
+    /// When its certificates cannot be read.
+    pub(super) fn tls(&self) -> Result<rustls::ServerConfig, Box<dyn Error>> {
+        let names = HostNames::of_this_machine(&[]);
+        let certs = Certs::open(&self.config.certs_dir(), &names, clock::now())?;
+        Ok(tls::grpc_server(&certs, ClientCertificates::Off)?)
+    }
+}
+
+fn free() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}

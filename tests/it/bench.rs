@@ -1,0 +1,46 @@
+//! `gatehouse bench` as a person runs it. What it measures is not judged here.
+
+use serde_json::Value;
+
+use crate::support::process::gatehouse;
+
+#[test]
+fn a_quick_bench_tells_every_figure() {
+    let output = gatehouse(&["bench", "--quick", "--format", "json"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    for link in ["plain", "aes"] {
+        is_figure(&report, &format!("/{link}/sessions"));
+        for figure in ["session_bytes", "bare_bytes"] {
+            is_figure(&report, &format!("/{link}/memory/{figure}"));
+        }
+        for ramp in ["first", "again", "bare"] {
+            for figure in ["sessions", "sessions_per_second", "processor_us"] {
+                is_figure(&report, &format!("/{link}/{ramp}/{figure}"));
+            }
+        }
+    }
+    for path in ["subscriber", "bare_stream", "bare_socket"] {
+        for figure in ["p50_us", "p99_us", "max_us"] {
+            is_figure(&report, &format!("/status/{path}/{figure}"));
+        }
+    }
+    for path in ["devices", "call_ms", "encode_ms", "decode_ms"] {
+        is_figure(&report, &format!("/list/{path}"));
+    }
+    for path in [
+        "/cores",
+        "/handshakes_per_second",
+        "/status/sessions",
+        "/status/closes",
+    ] {
+        is_figure(&report, path);
+    }
+}
+
+fn is_figure(report: &Value, path: &str) {
+    let figure = report.pointer(path).and_then(Value::as_f64);
+    let figure = figure.unwrap_or_else(|| panic!("no {path} in {report}"));
+    assert!(figure > 0.0, "{path} is {figure}");
+}
