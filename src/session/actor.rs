@@ -3,21 +3,19 @@
 //! It has a single future beside its mailbox, which waits for the socket, the timer and whatever
 //! is being opened. Between frames it owns no buffer: all sessions of a thread read into one.
 
-use std::cell::RefCell;
+mod io;
+
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, ready};
+use std::task::{self, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -31,12 +29,11 @@ use crate::link::dial;
 use crate::link::listen::Seat;
 use crate::session::machine::{Counters, Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
-use crate::session::{AcceptLink, KeyLookup, Policy};
-use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
+use crate::session::{
+    AcceptLink, DialLink, DialOrder, KeyLookup, Policy, SessionCommand, SessionEvent,
+};
 use crate::time::Instant;
 
-/// The buffer that the sessions of a thread read into, in bytes.
-const SCRATCH_LEN: usize = 64 * 1024;
 /// How often one session reads before the others of its thread have their turn.
 const READS_MAX: usize = 4;
 
@@ -209,7 +206,7 @@ impl Session {
     /// Takes an accepted socket over into the runtime of this thread.
     fn take_over(&mut self) {
         match std::mem::replace(&mut self.socket, Socket::None) {
-            Socket::Accepted(stream) => match adopt(stream) {
+            Socket::Accepted(stream) => match io::adopt(stream) {
                 Ok(stream) => self.socket = Socket::Open(stream),
                 Err(error) => self.lost(&error),
             },
@@ -217,7 +214,7 @@ impl Session {
         }
     }
 
-    fn lost(&mut self, error: &io::Error) {
+    fn lost(&mut self, error: &std::io::Error) {
         let text = dial::error_text(error);
         self.machine
             .handle_io_error(error.kind(), &text, clock::now().instant);
@@ -306,14 +303,14 @@ impl Session {
         match opened {
             Opened::Dialled(Ok(stream)) => {
                 self.socket = Socket::Open(stream);
-                match entropy() {
+                match io::entropy() {
                     Ok(entropy) => self.machine.handle_opened(entropy, now),
                     Err(error) => self.lost(&error),
                 }
             }
             Opened::Dialled(Err(cause)) => self.machine.handle_dial_failed(cause, now),
             // Held for the computation alone. The semaphore is closed at the end of the gateway.
-            Opened::Permit(_permit) => match entropy() {
+            Opened::Permit(_permit) => match io::entropy() {
                 Ok(entropy) => self.machine.handle_permit(entropy, now),
                 Err(error) => self.lost(&error),
             },
@@ -355,7 +352,7 @@ impl Session {
             return;
         };
         if !self.unsent.is_empty() {
-            let written = write(stream, &self.unsent, task);
+            let written = io::write(stream, &self.unsent, task);
             let now = clock::now().instant;
             match written {
                 Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
@@ -377,8 +374,8 @@ impl Session {
             return false;
         };
         let machine = &mut self.machine;
-        let came = SCRATCH.with_borrow_mut(|scratch| {
-            let read = match poll_read(stream, scratch, task) {
+        let came = io::SCRATCH.with_borrow_mut(|scratch| {
+            let read = match io::poll_read(stream, scratch, task) {
                 Poll::Ready(read) => read?,
                 Poll::Pending => return Ok(false),
             };
@@ -389,7 +386,7 @@ impl Session {
             }
             Ok(true)
         });
-        came.unwrap_or_else(|error: io::Error| {
+        came.unwrap_or_else(|error: std::io::Error| {
             self.lost(&error);
             true
         })
@@ -493,59 +490,11 @@ impl Drop for Guard {
     }
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_LEN].into());
-}
-
 fn setup(deps: &Deps) -> Setup {
     Setup {
         policy: Arc::clone(&deps.policy),
         keys: Arc::clone(&deps.keys),
         stream_seed: rand::random(),
-    }
-}
-
-/// Fresh secret bytes from the operating system.
-fn entropy() -> io::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(bytes)
-}
-
-fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    TcpStream::from_std(stream)
-}
-
-/// Writes as much as the socket takes now, and has the task woken when it takes more.
-fn write(stream: &TcpStream, bytes: &[u8], task: &mut task::Context<'_>) -> io::Result<usize> {
-    let mut written = 0;
-    while written < bytes.len() && stream.poll_write_ready(task)?.is_ready() {
-        match stream.try_write(&bytes[written..]) {
-            Ok(count) => written += count,
-            // The readiness was stale; the next poll says when to go on.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written)
-}
-
-/// Reads once; pending until the task is woken when nothing is there.
-fn poll_read(
-    stream: &TcpStream,
-    to: &mut [u8],
-    task: &mut task::Context<'_>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_read_ready(task))?;
-        match stream.try_read(to) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return Poll::Ready(read),
-        }
     }
 }
 
