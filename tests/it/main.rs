@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod conformance;
 mod crash;
+mod fleet;
 mod hostile;
 mod identity;
 mod python;
