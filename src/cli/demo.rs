@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{interval, sleep};
 
 use self::cast::Cast;
 use self::screen::Screen;
@@ -108,9 +108,4 @@ fn usual_or_free(port: u16) -> SocketAddr {
         Ok(_) => usual,
         Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
     }
-}
-
-/// The time since the demo began, for its status lines.
-fn since(start: Instant) -> String {
-    format!("{:8.3}s", start.elapsed().as_secs_f64())
 }

@@ -3,22 +3,20 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use tokio::time::Instant;
-
 use super::cast::Cast;
-use super::since;
+use crate::clock;
 use crate::gateway::Listening;
 use crate::registry::hub::Delivery;
 use crate::registry::snapshot::Snapshot;
 
 pub struct Screen {
-    start: Instant,
+    start_unix_ms: u64,
 }
 
 impl Screen {
     pub fn new() -> Self {
         Self {
-            start: Instant::now(),
+            start_unix_ms: clock::now().unix_ms,
         }
     }
 
@@ -60,15 +58,17 @@ impl Screen {
             ));
         }
         details.extend(event.cause.as_ref().map(ToString::to_string));
-        let mut out = io::stdout().lock();
-        writeln!(
-            out,
-            "{}  {}  {:<18}  {}",
-            since(self.start),
+        let since_ms = event.unix_ms.saturating_sub(self.start_unix_ms);
+        let line = format!(
+            "{:4}.{:03}s  {}  {:<18}  {}",
+            since_ms / 1000,
+            since_ms % 1000,
             event.device,
             event.new.as_str(),
             details.join(", ")
-        )?;
+        );
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", line.trim_end())?;
         out.flush()
     }
 
