@@ -90,11 +90,6 @@ impl Door {
         Answer::Seated(number, Seat { door, id })
     }
 
-    /// How many connections wait.
-    pub fn waiting(&self) -> usize {
-        self.inside().room.len()
-    }
-
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
