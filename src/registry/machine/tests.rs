@@ -451,6 +451,23 @@ fn a_newcomer_that_gives_up_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_newcomer_that_gives_up_is_in_nobodys_way() {
+    let mut desk = Desk::new();
+    desk.allow_all();
+    let (old, _) = desk.arrive(inbound("5"));
+    let (new, _) = desk.arrive(inbound("5"));
+    desk.end(new, CauseKind::ClosedByDevice);
+    let (third, outputs) = desk.arrive(inbound("5"));
+    assert!(
+        orders(&outputs).is_empty(),
+        "it waits for the older session's end"
+    );
+    let outputs = desk.end(old, CauseKind::Superseded);
+    let admitted = SessionCommand::Admit(device(5));
+    assert_eq!(orders(&outputs), [(third, &admitted)]);
+}
+
+#[test]
 fn an_inbound_session_suspends_the_dials_of_an_auto_device() {
     let mut desk = Desk::new();
     desk.allow_all();
