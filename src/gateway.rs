@@ -426,15 +426,12 @@ fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
     Ok(Policy {
         backoff: Backoff::new(config.reconnect.min, config.reconnect.max)?,
         stable_after: config.reconnect.stable_after,
-        dials_in_flight_max: config.dial.in_flight_max,
-        dial_rate_max: config.dial.rate_max,
+        dial: config.dial.clone(),
         takeover_burst: config.takeover.burst,
         takeover_interval: config.takeover.interval,
         devices_max: config.registry.devices_max,
         sessions_max: config.session.sessions_max,
         pending_max: config.registry.pending_max,
         filter_by_address: config.compat.accept_filter_by_address,
-        dial_plain: config.dial.link == config::DialLink::Plain,
-        plain_to: config.dial.plain_to.clone(),
     })
 }

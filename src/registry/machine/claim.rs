@@ -159,29 +159,10 @@ impl Machine {
 
     /// Whether a session that is up, or the limit of the list, stands in the way.
     fn occupied(&self, id: DeviceId, proof: Proof) -> Option<Verdict> {
-        let refuse = |kind, text: String| Some(Verdict::Refuse(Cause::new(kind, text)));
-        let is_up = self
-            .entries
-            .get(&id)
-            .is_some_and(|entry| entry.up().is_some());
-        let max = self.policy.sessions_max;
-        if !is_up && self.sessions >= max {
-            return refuse(
-                CauseKind::Busy,
-                format!("{max} devices are connected, which is the limit"),
-            );
-        }
-        let Some(entry) = self.entries.get(&id) else {
-            let max = self.policy.devices_max;
-            if self.entries.len() >= max {
-                return refuse(
-                    CauseKind::Busy,
-                    format!("{max} devices are listed, which is the limit"),
-                );
-            }
-            return None;
+        let Some(up) = self.entries.get(&id).and_then(Entry::up) else {
+            return self.full(id);
         };
-        let up = entry.up()?;
+        let refuse = |kind, text: String| Some(Verdict::Refuse(Cause::new(kind, text)));
         if up.newcomer.is_some() {
             let text = format!("another connection is just taking device {id} over");
             return refuse(CauseKind::TakeoverLimit, text);
@@ -196,6 +177,19 @@ impl Machine {
             return refuse(CauseKind::WeakerProof, text);
         }
         Some(Verdict::Succeed(id, up.clone()))
+    }
+
+    /// Whether there is no room for one more session, or for one more device in the list.
+    fn full(&self, id: DeviceId) -> Option<Verdict> {
+        let (sessions, devices) = (self.policy.sessions_max, self.policy.devices_max);
+        let text = if self.sessions >= sessions {
+            format!("{sessions} devices are connected, which is the limit")
+        } else if self.entries.len() >= devices && !self.entries.contains_key(&id) {
+            format!("{devices} devices are listed, which is the limit")
+        } else {
+            return None;
+        };
+        Some(Verdict::Refuse(Cause::new(CauseKind::Busy, text)))
     }
 
     fn pend(&mut self, id: DeviceId, claim: &Claim, cause: &Cause, now: Now) {

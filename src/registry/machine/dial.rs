@@ -5,6 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 
 use super::{Attempt, AttemptKind, Machine};
 use crate::cause::{Cause, CauseKind};
+use crate::config;
 use crate::device::{DeviceId, Generation, LinkKind, Origin, Status};
 use crate::identity::KeyId;
 use crate::registry::admission::DialAdmission;
@@ -159,19 +160,14 @@ impl Machine {
         address: SocketAddr,
         key: Option<KeyId>,
     ) -> Option<Generation> {
-        let plain = self.policy.dial_plain
-            || self
-                .policy
-                .plain_to
-                .iter()
-                .any(|net| net.contains(&address.ip()));
-        let link = if plain {
-            DialLink::Plain
-        } else if let Some(key) = key {
-            DialLink::Aes(key)
-        } else {
-            self.dials.admission.release();
-            return None;
+        let wanted = self.policy.dial.link_to(address.ip());
+        let link = match (wanted, key) {
+            (config::DialLink::Plain, _) => DialLink::Plain,
+            (config::DialLink::Aes, Some(key)) => DialLink::Aes(key),
+            (config::DialLink::Aes, None) => {
+                self.dials.admission.release();
+                return None;
+            }
         };
         let generation = Generation::dialled(self.next_generation);
         self.next_generation += 1;

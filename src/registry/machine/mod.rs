@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use self::dial::{DialQueue, DirectDial};
 use self::tell::Numbers;
 use crate::cause::{Cause, CauseKind};
+use crate::config::Dial;
 use crate::device::{DeviceId, Generation, Origin, Status};
 use crate::identity::{Claim, SharedSecrets};
 use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
@@ -44,9 +44,8 @@ pub struct Policy {
     pub backoff: Backoff,
     /// A session must last this long for the backoff to start from its minimum again.
     pub stable_after: Duration,
-    pub dials_in_flight_max: usize,
-    /// Dials a second, over the whole fleet.
-    pub dial_rate_max: u32,
+    /// How many dials at once and a second over the whole fleet, and over which link.
+    pub dial: Dial,
     /// Takeovers of one device that may follow each other at once; after that one an interval.
     pub takeover_burst: u32,
     pub takeover_interval: Duration,
@@ -55,10 +54,6 @@ pub struct Policy {
     pub pending_max: usize,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
     pub filter_by_address: bool,
-    /// Dial every device without encryption.
-    pub dial_plain: bool,
-    /// Networks whose devices are dialled without encryption.
-    pub plain_to: Vec<IpNet>,
 }
 
 /// What has happened so far, in plain numbers.
@@ -166,7 +161,7 @@ impl Machine {
         now: Now,
     ) -> Self {
         let mut machine = Self {
-            dials: DialQueue::new(policy.dials_in_flight_max, policy.dial_rate_max),
+            dials: DialQueue::new(policy.dial.in_flight_max, policy.dial.rate_max),
             pending: PendingList::new(policy.pending_max),
             policy,
             secrets,

@@ -45,16 +45,17 @@ fn policy() -> Policy {
     Policy {
         backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).unwrap(),
         stable_after: Duration::from_secs(60),
-        dials_in_flight_max: 2,
-        dial_rate_max: 1_000,
+        dial: Dial {
+            in_flight_max: 2,
+            rate_max: 1_000,
+            ..Dial::default()
+        },
         takeover_burst: 1,
         takeover_interval: Duration::from_secs(10),
         devices_max: 5,
         sessions_max: 4,
         pending_max: 10,
         filter_by_address: true,
-        dial_plain: false,
-        plain_to: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse::cause::{Cause, CauseKind};
+use gatehouse::config::Dial;
 use gatehouse::device::{DeviceId, Generation, Status};
 use gatehouse::event::{Change, StatusEvent};
 use gatehouse::registry::backoff::Backoff;
@@ -72,16 +73,18 @@ fn dead_devices_write_their_first_failure_and_no_more() {
     let policy = Policy {
         backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).unwrap(),
         stable_after: Duration::from_secs(60),
-        dials_in_flight_max: 1024,
-        dial_rate_max: 10_000,
+        dial: Dial {
+            in_flight_max: 1024,
+            rate_max: 10_000,
+            link: gatehouse::config::DialLink::Plain,
+            ..Dial::default()
+        },
         takeover_burst: 3,
         takeover_interval: Duration::from_secs(10),
         devices_max: 100_000,
         sessions_max: usize::MAX,
         pending_max: 10,
         filter_by_address: false,
-        dial_plain: true,
-        plain_to: Vec::new(),
     };
     let stored = Stored {
         event_next: 1,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatehouse::config::Dial;
 use gatehouse::registry::Command;
 use gatehouse::registry::backoff::Backoff;
 use gatehouse::registry::machine::Policy;
@@ -242,15 +243,17 @@ fn policy(rng: &mut SmallRng) -> Policy {
     Policy {
         backoff,
         stable_after: Duration::from_secs(rng.random_range(1..30)),
-        dials_in_flight_max: rng.random_range(1..6),
-        dial_rate_max: rng.random_range(1..30),
+        dial: Dial {
+            in_flight_max: rng.random_range(1..6),
+            rate_max: rng.random_range(1..30),
+            plain_to: vec![plain],
+            ..Dial::default()
+        },
         takeover_burst: rng.random_range(1..4),
         takeover_interval: Duration::from_secs(rng.random_range(1..10)),
         devices_max: 64,
         sessions_max: usize::MAX,
         pending_max: rng.random_range(1..5),
         filter_by_address: rng.random_bool(0.7),
-        dial_plain: false,
-        plain_to: vec![plain],
     }
 }

@@ -19,13 +19,13 @@ impl Checks {
     pub fn dial(&mut self, order: &DialOrder, policy: &Policy, now: Instant) {
         self.dialling.insert(order.generation);
         assert!(
-            self.dialling.len() <= policy.dials_in_flight_max,
+            self.dialling.len() <= policy.dial.in_flight_max,
             "promise 4: {} dials are in flight",
             self.dialling.len()
         );
         self.dial_times.push_back(now);
         self.dial_times.retain(|time| now.since(*time) < SECOND);
-        let rate = policy.dial_rate_max as usize;
+        let rate = policy.dial.rate_max as usize;
         assert!(
             self.dial_times.len() <= rate + (rate / 10).max(1),
             "promise 4: {} dials within a second",
