@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 /// Every contract, by its path under `proto/`.
-const CONTRACTS: [&str; 5] = [
+const CONTRACTS: [&str; 8] = [
     "device.proto",
     "err.proto",
     "connect.proto",
     "gatehouse/v1/fleet.proto",
+    "gatehouse/v1/identities.proto",
+    "gatehouse/v1/approvals.proto",
+    "gatehouse/v1/access.proto",
     "store.proto",
 ];
 

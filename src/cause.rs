@@ -56,6 +56,12 @@ pub enum CauseKind {
     Deleted,
     /// Its address or link was changed: a new session takes its place.
     Replaced,
+    /// What it had proved itself by was revoked or removed.
+    Revoked,
+    /// An operator approved the pending device.
+    Approved,
+    /// An operator refused the pending device.
+    Denied,
     /// The client that asked for the connection went away.
     Cancelled,
     /// The gateway is shutting down.
@@ -67,7 +73,7 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::DialFailed,
         Self::DialTimeout,
         Self::FirstByteTimeout,
@@ -93,6 +99,9 @@ impl CauseKind {
         Self::Disconnected,
         Self::Deleted,
         Self::Replaced,
+        Self::Revoked,
+        Self::Approved,
+        Self::Denied,
         Self::Cancelled,
         Self::Drain,
         Self::GatewayRestarted,
@@ -127,6 +136,9 @@ impl CauseKind {
             Self::Disconnected => "disconnected",
             Self::Deleted => "deleted",
             Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
             Self::Cancelled => "cancelled",
             Self::Drain => "drain",
             Self::GatewayRestarted => "gateway_restarted",

@@ -34,6 +34,11 @@ pub enum Change {
     Removed,
     /// An inbound device that is not listed was refused and newly entered the pending list.
     Refused,
+    /// Somebody approved a pending device; the cause says who. No change of a status.
+    Approved,
+    /// Somebody refused a pending device until further notice; the cause says who. No change of a
+    /// status.
+    Denied,
 }
 
 impl StatusEvent {
@@ -42,6 +47,7 @@ impl StatusEvent {
         match self.change {
             Change::Added => self.new.is_connected() || self.new == Status::TryToConnect,
             Change::Changed | Change::Refused => true,
+            Change::Approved | Change::Denied => false,
             Change::Removed => self.old.is_some_and(Status::is_connected),
         }
     }

@@ -34,7 +34,7 @@ use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::snapshot::Snapshot;
 use crate::session::actor::{Deps, Session, SessionReport};
-use crate::session::{self, AcceptLink, SessionCommand};
+use crate::session::{self, AcceptLink};
 use crate::store::{OpenError, Opened, Retention, Store};
 
 /// How long a drain may take before the process ends anyway.
@@ -307,12 +307,11 @@ impl Starter {
 }
 
 impl Sessions {
-    fn dial(&self, order: session::DialOrder) -> Recipient<SessionCommand> {
+    fn dial(&self, order: session::DialOrder) -> Addr<Session> {
         let deps = Arc::clone(&self.deps);
-        let session = Session::start_in_arbiter(self.starter.arbiter(), move |_| {
+        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
             Session::dialled(&order, deps)
-        });
-        session.recipient()
+        })
     }
 
     fn accept(&self, accepted: Accepted, link: AcceptLink) {
@@ -366,7 +365,7 @@ fn grpc_settings(config: &Config, tls: rustls::ServerConfig) -> Settings {
     let allowed = config.grpc.clone();
     let mut settings = Settings::new(
         Arc::new(ArcSwap::from_pointee(tls)),
-        Arc::new(move |peer| allowed.admits(peer)),
+        Arc::new(move |peer| allowed.is_open_to(peer)),
     );
     settings.message_size_max = config.grpc.message_max_bytes;
     settings
@@ -407,6 +406,7 @@ fn surroundings(
         hub,
         published,
         dial: Box::new(move |order| sessions.dial(order)),
+        enrol: Box::new(|_| ()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle through which every service reaches the gateway: cheap to clone, knows no actor's
 //! inside.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,11 +9,15 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::device::DeviceId;
 use crate::event::History;
-use crate::registry::actor::{Cancelled, Registry, Submit};
+use crate::registry::actor::{Cancelled, FindSession, Registry, Submit};
 use crate::registry::hub::{Hub, Subscription, TooManySubscribers};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommandError, Reply, RequestId};
+use crate::session::actor::{DeviceRequest, GetLocalAddress, Session};
+use crate::session::machine::Request;
+use crate::session::requests::{Answered, RequestError};
 use crate::store::Store;
 
 /// Cheap to clone; every clone reaches the same gateway.
@@ -85,6 +90,35 @@ impl Gateway {
         let answer = answer.await;
         guard.request = None;
         answer.unwrap_or(Err(CommandError::ShuttingDown))
+    }
+
+    /// Asks something of a connected device.
+    ///
+    /// # Errors
+    /// [`RequestError`]; [`RequestError::NotConnected`] for a device that is not, or not listed.
+    pub async fn ask(&self, device: DeviceId, request: Request) -> Result<Answered, RequestError> {
+        let session = self.session(device).await?;
+        let (answer, answered) = oneshot::channel();
+        session.do_send(DeviceRequest { request, answer });
+        answered.await.unwrap_or(Err(RequestError::NotConnected))
+    }
+
+    /// The address of the gateway on its connection to a device.
+    ///
+    /// # Errors
+    /// [`RequestError::NotConnected`].
+    pub async fn local_address(&self, device: DeviceId) -> Result<IpAddr, RequestError> {
+        let session = self.session(device).await?;
+        let address = session.send(GetLocalAddress).await.ok().flatten();
+        address.ok_or(RequestError::NotConnected)
+    }
+
+    async fn session(&self, device: DeviceId) -> Result<Addr<Session>, RequestError> {
+        // What a client can cause passes here first, as commands do.
+        let permit = self.inner.permits.acquire().await;
+        let found = self.inner.registry.send(FindSession(device)).await;
+        drop(permit);
+        found.ok().flatten().ok_or(RequestError::NotConnected)
     }
 
     /// Follows the events from now on; at most `queue_max` wait before they are conflated.

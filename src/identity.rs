@@ -143,11 +143,52 @@ impl Proof {
     }
 }
 
+/// A certificate, by its issuer and serial number: the first 16 bytes of SHA-256 over the DER of
+/// the issuer's name and the bytes of the serial number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateId(pub [u8; 16]);
+
+impl fmt::Debug for CertificateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("certificate ")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A stored credential: the first 8 bytes of its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialId(pub [u8; 8]);
+
+/// A certificate that the TLS handshake proved: it stands under the root and was not revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCertificate {
+    pub id: CertificateId,
+    /// The devices that its subject alternative names name.
+    pub devices: Box<[DeviceId]>,
+}
+
+/// What exactly a proof stands on; when that is withdrawn, so is the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    LinkKey(KeyId),
+    Credential(CredentialId),
+    Certificate(CertificateId),
+}
+
+/// A proof that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proven {
+    pub proof: Proof,
+    pub basis: Basis,
+}
+
 /// What a peer showed on its link and in its Connect, not yet judged.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The active key with which the aes link was made.
-    pub link_key: Option<KeyOwner>,
+    pub link_key: Option<(KeyId, KeyOwner)>,
+    /// The certificate that the tls link proved.
+    pub certificate: Option<Arc<DeviceCertificate>>,
     /// The `credential` of the Connect, up to [`CREDENTIAL_MAX`] bytes; empty when none was given.
     pub credential: Box<[u8]>,
 }
@@ -156,6 +197,7 @@ impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evidence")
             .field("link_key", &self.link_key)
+            .field("certificate", &self.certificate)
             .field(
                 "credential",
                 &format_args!("{} bytes", self.credential.len()),
@@ -184,13 +226,18 @@ pub trait Secrets: Send + Sync {
     fn has_device_key(&self, id: DeviceId) -> bool;
     /// Whether a credential is stored for this device; `id` is `None` for a name without one yet.
     fn has_credential(&self, id: Option<DeviceId>, identity: &Identity) -> bool;
-    /// Whether `credential` matches what is stored for this device.
+    /// The stored credential of this device that `credential` is, if it is one.
     fn matches_credential(
         &self,
         id: Option<DeviceId>,
         identity: &Identity,
         credential: &[u8],
-    ) -> bool;
+    ) -> Option<CredentialId>;
+    /// Whether a certificate was made for this ID. A revoked one counts too: its device must not
+    /// come back with the fleet key.
+    fn has_certificate(&self, id: DeviceId) -> bool;
+    /// Whether what a session stands on is still active: it was not withdrawn or revoked.
+    fn still_holds(&self, basis: Basis) -> bool;
     /// The keys to try, in this order, when the gateway dials this device; `None` for a device
     /// whose ID is not known yet.
     fn dial_keys(&self, id: Option<DeviceId>) -> Vec<KeyId>;
@@ -204,20 +251,28 @@ pub fn prove(
     id: Option<DeviceId>,
     identity: &Identity,
     evidence: &Evidence,
-) -> Option<Proof> {
-    if let (Some(KeyOwner::Device(owner)), Some(id)) = (evidence.link_key, id)
+) -> Option<Proven> {
+    let proven = |proof, basis| Some(Proven { proof, basis });
+    if let (Some((key, KeyOwner::Device(owner))), Some(id)) = (evidence.link_key, id)
         && owner == id
     {
-        return Some(Proof::DeviceKey);
+        return proven(Proof::DeviceKey, Basis::LinkKey(key));
     }
-    let has_credential = secrets.has_credential(id, identity);
-    if has_credential && secrets.matches_credential(id, identity, &evidence.credential) {
-        return Some(Proof::Credential);
+    if let (Some(certificate), Some(id)) = (&evidence.certificate, id)
+        && certificate.devices.contains(&id)
+        && secrets.still_holds(Basis::Certificate(certificate.id))
+    {
+        return proven(Proof::Certificate, Basis::Certificate(certificate.id));
     }
-    let has_device_key = id.is_some_and(|id| secrets.has_device_key(id));
-    let fleet_holds =
-        evidence.link_key == Some(KeyOwner::Fleet) && !has_credential && !has_device_key;
-    fleet_holds.then_some(Proof::FleetKey)
+    if let Some(credential) = secrets.matches_credential(id, identity, &evidence.credential) {
+        return proven(Proof::Credential, Basis::Credential(credential));
+    }
+    let has_better = secrets.has_credential(id, identity)
+        || id.is_some_and(|id| secrets.has_device_key(id) || secrets.has_certificate(id));
+    match evidence.link_key {
+        Some((key, KeyOwner::Fleet)) if !has_better => proven(Proof::FleetKey, Basis::LinkKey(key)),
+        _ => None,
+    }
 }
 
 /// The secrets as they are shared between threads.
@@ -230,12 +285,16 @@ mod tests {
     use super::*;
 
     const CREDENTIAL: &[u8] = b"right";
+    const KEY: KeyId = KeyId([9; 8]);
+    const GOOD: CertificateId = CertificateId([1; 16]);
+    const REVOKED: CertificateId = CertificateId([2; 16]);
 
     /// What is stored for the one device of the table.
     #[derive(Clone, Copy, Debug)]
     struct Stored {
         device_key: bool,
         credential: bool,
+        certificate: bool,
     }
 
     impl Secrets for Stored {
@@ -247,8 +306,21 @@ mod tests {
             self.credential
         }
 
-        fn matches_credential(&self, _: Option<DeviceId>, _: &Identity, credential: &[u8]) -> bool {
-            self.credential && credential == CREDENTIAL
+        fn matches_credential(
+            &self,
+            _: Option<DeviceId>,
+            _: &Identity,
+            credential: &[u8],
+        ) -> Option<CredentialId> {
+            (self.credential && credential == CREDENTIAL).then_some(CredentialId([1; 8]))
+        }
+
+        fn has_certificate(&self, _: DeviceId) -> bool {
+            self.certificate
+        }
+
+        fn still_holds(&self, basis: Basis) -> bool {
+            basis != Basis::Certificate(REVOKED)
         }
 
         fn dial_keys(&self, _: Option<DeviceId>) -> Vec<KeyId> {
@@ -260,17 +332,24 @@ mod tests {
         DeviceId::new(id).unwrap()
     }
 
+    fn certificate(id: CertificateId, named: u32) -> Option<Arc<DeviceCertificate>> {
+        let devices = Box::new([device(named)]);
+        Some(Arc::new(DeviceCertificate { id, devices }))
+    }
+
     /// The proof as the rules state it, strongest first.
-    fn expected(
-        stored: Stored,
-        known: bool,
-        link_key: Option<KeyOwner>,
-        right: bool,
-    ) -> Option<Proof> {
-        match link_key {
+    fn expected(stored: Stored, known: bool, evidence: &Evidence) -> Option<Proof> {
+        let shown = evidence.certificate.as_ref();
+        let names = shown.is_some_and(|shown| shown.id == GOOD && *shown.devices == [device(7)]);
+        match evidence.link_key.map(|(_, owner)| owner) {
             Some(KeyOwner::Device(id)) if known && id == device(7) => Some(Proof::DeviceKey),
-            _ if stored.credential && right => Some(Proof::Credential),
-            Some(KeyOwner::Fleet) if !(stored.credential || stored.device_key && known) => {
+            _ if known && names => Some(Proof::Certificate),
+            _ if stored.credential && *evidence.credential == *CREDENTIAL => {
+                Some(Proof::Credential)
+            }
+            Some(KeyOwner::Fleet)
+                if !stored.credential && !(known && (stored.device_key || stored.certificate)) =>
+            {
                 Some(Proof::FleetKey)
             }
             _ => None,
@@ -282,27 +361,38 @@ mod tests {
         let identity = Identity::new("", "7").unwrap();
         let link_keys = [
             None,
-            Some(KeyOwner::Fleet),
-            Some(KeyOwner::Device(device(7))),
-            Some(KeyOwner::Device(device(8))),
+            Some((KEY, KeyOwner::Fleet)),
+            Some((KEY, KeyOwner::Device(device(7)))),
+            Some((KEY, KeyOwner::Device(device(8)))),
         ];
-        let choices = [false, true];
-        for (row, link_key) in (0..16).flat_map(|row| link_keys.map(|key| (row, key))) {
-            let [device_key, credential, known, right] =
-                [1, 2, 4, 8].map(|bit| choices[usize::from(row & bit != 0)]);
+        let certificates = [
+            None,
+            certificate(GOOD, 7),
+            certificate(GOOD, 8),
+            certificate(REVOKED, 7),
+        ];
+        let rows = (0..32).flat_map(|row| link_keys.map(|key| (row, key)));
+        for (row, link_key) in rows {
+            let [device_key, credential, has_certificate, known, right] =
+                [1, 2, 4, 8, 16].map(|bit| row & bit != 0);
             let stored = Stored {
                 device_key,
                 credential,
+                certificate: has_certificate,
             };
-            let evidence = Evidence {
-                link_key,
-                credential: if right { CREDENTIAL } else { b"wrong" }.into(),
-            };
-            assert_eq!(
-                prove(&stored, known.then(|| device(7)), &identity, &evidence),
-                expected(stored, known, link_key, right),
-                "{stored:?}, id known: {known}, {link_key:?}, credential right: {right}"
-            );
+            for certificate in &certificates {
+                let evidence = Evidence {
+                    link_key,
+                    certificate: certificate.clone(),
+                    credential: if right { CREDENTIAL } else { b"wrong" }.into(),
+                };
+                let proven = prove(&stored, known.then(|| device(7)), &identity, &evidence);
+                assert_eq!(
+                    proven.map(|proven| proven.proof),
+                    expected(stored, known, &evidence),
+                    "{stored:?}, id known: {known}, {evidence:?}, credential right: {right}"
+                );
+            }
         }
     }
 
@@ -312,28 +402,10 @@ mod tests {
         let stored = Stored {
             device_key: false,
             credential: false,
+            certificate: false,
         };
         let evidence = Evidence::default();
         assert_eq!(prove(&stored, Some(device(7)), &identity, &evidence), None);
-    }
-
-    #[test]
-    fn the_fleet_key_does_not_open_an_id_that_has_better() {
-        let identity = Identity::new("", "7").unwrap();
-        let evidence = Evidence {
-            link_key: Some(KeyOwner::Fleet),
-            credential: Box::default(),
-        };
-        let proof = |device_key, credential| {
-            let stored = Stored {
-                device_key,
-                credential,
-            };
-            prove(&stored, Some(device(7)), &identity, &evidence)
-        };
-        assert_eq!(proof(false, false), Some(Proof::FleetKey));
-        assert_eq!(proof(true, false), None);
-        assert_eq!(proof(false, true), None);
     }
 
     #[test]
@@ -369,8 +441,8 @@ mod tests {
     #[test]
     fn debug_hides_the_credential() {
         let evidence = Evidence {
-            link_key: None,
             credential: CREDENTIAL.into(),
+            ..Evidence::default()
         };
         let shown = format!("{evidence:?}");
         assert!(

@@ -12,6 +12,7 @@
 //! and the time and return outputs; the actors beside them carry the outputs out and decide
 //! nothing. [`gateway`] is the only file that sees every room. `ARCHITECTURE.md` is the map.
 
+pub mod access;
 pub mod cause;
 pub mod cli;
 pub mod clock;

@@ -23,6 +23,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     let mut check = Check::default();
     check.top(config);
     check.grpc(config);
+    check.tls(config);
     check.inbound(config);
     check.dial(config);
     check.session(config);
@@ -46,21 +47,12 @@ impl Check {
 
     fn grpc(&mut self, config: &Config) {
         let grpc = &config.grpc;
-        let loopback = grpc.listen.ip().to_canonical().is_loopback();
         let required = grpc.client_certificates == ClientCertificates::Required;
-        if !loopback && !required && grpc.open_to.is_empty() {
-            self.wrong(
-                "grpc.listen",
-                grpc.listen,
-                "off loopback set client_certificates = \"required\", or name in open_to the \
-                 networks that need no certificate, or listen on \"127.0.0.1:4000\"",
-            );
-        }
         if required && !grpc.open_to.is_empty() {
             self.wrong(
                 "grpc.open_to",
                 format_args!("{:?}", grpc.open_to),
-                "leave it empty, or set client_certificates = \"off\": \
+                "leave it empty, or set client_certificates = \"optional\": \
                  \"required\" asks every host for a certificate",
             );
         }
@@ -82,6 +74,18 @@ impl Check {
             1..=65_536,
         );
         self.within("grpc.subscribers_max", grpc.subscribers_max, 1..=65_536);
+    }
+
+    fn tls(&mut self, config: &Config) {
+        let tls = &config.tls;
+        if tls.versions.is_empty() {
+            self.wrong("tls.versions", "[]", "name \"1.2\", \"1.3\" or both");
+        }
+        self.time(
+            "tls.ticket_lifetime",
+            tls.ticket_lifetime,
+            MINUTE..=DAY.saturating_mul(7),
+        );
     }
 
     fn inbound(&mut self, config: &Config) {
@@ -180,6 +184,25 @@ impl Check {
             config.registry.pending_max,
             1..=100_000,
         );
+        self.within(
+            "registry.unproven_max",
+            config.registry.unproven_max,
+            1..=100_000,
+        );
+        let advertise = &config.device.advertise;
+        if !advertise.is_empty() && !is_host(advertise) {
+            self.wrong(
+                "device.advertise",
+                format_args!("{advertise:?}"),
+                "write a DNS name or an IPv4 address, or leave it empty",
+            );
+        }
+        self.within(
+            "device.multi_in_flight_max",
+            config.device.multi_in_flight_max,
+            1..=4096,
+        );
+        self.within("search.answers_max", config.search.answers_max, 1..=100_000);
     }
 
     fn disk_and_logs(&mut self, config: &Config) {
@@ -191,6 +214,16 @@ impl Check {
         self.time(
             "events.keep_for",
             config.events.keep_for,
+            MINUTE..=3650 * DAY,
+        );
+        self.within(
+            "access.audit_keep_max",
+            config.access.audit_keep_max,
+            1000..=10_000_000,
+        );
+        self.time(
+            "access.refusal_for",
+            config.access.refusal_for,
             MINUTE..=3650 * DAY,
         );
         if !config.log.level.split(',').all(is_log_directive) {

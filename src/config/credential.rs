@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::identity::{CREDENTIAL_MAX, Identity};
+use crate::identity::{CREDENTIAL_MAX, CredentialId, Identity};
 
 const PREFIX: &str = "sha256:";
 const HIDDEN: &str = "sha256:hidden";
@@ -49,6 +49,12 @@ pub struct CredentialDigestError;
 impl CredentialDigest {
     pub fn of(credential: &[u8]) -> Self {
         Self(Sha256::digest(credential).into())
+    }
+
+    /// What names it without telling it.
+    pub fn id(&self) -> CredentialId {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        CredentialId([a, b, c, d, e, f, g, h])
     }
 
     /// Whether `credential` is the secret, 1 … 256 bytes; in a time that does not depend on where

@@ -19,8 +19,9 @@ pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
 pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
-    Aes, ClientCertificates, Compat, Dial, DialLink, Events, Grpc, Inbound, Log, LogFormat, Plain,
-    Reconnect, Registry, Session, Takeover,
+    Access, Aes, CapabilityNumbers, ClientCertificates, Compat, Device, DeviceCertificates, Dial,
+    DialLink, DialRole, Events, Grpc, Inbound, Keys, Log, LogFormat, Plain, Reconnect, Registry,
+    Search, Session, Takeover, Tls, TlsVersion,
 };
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
@@ -29,7 +30,9 @@ pub use self::sections::{
 pub struct Config {
     pub data_dir: PathBuf,
     pub grpc: Grpc,
+    pub access: Access,
     pub aes: Aes,
+    pub tls: Tls,
     pub plain: Plain,
     pub inbound: Inbound,
     pub dial: Dial,
@@ -37,6 +40,9 @@ pub struct Config {
     pub takeover: Takeover,
     pub session: Session,
     pub registry: Registry,
+    pub device: Device,
+    pub search: Search,
+    pub keys: Keys,
     pub compat: Compat,
     pub events: Events,
     pub log: Log,
@@ -49,7 +55,9 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("gatehouse-data"),
             grpc: Grpc::default(),
+            access: Access::default(),
             aes: Aes::default(),
+            tls: Tls::default(),
             plain: Plain::default(),
             inbound: Inbound::default(),
             dial: Dial::default(),
@@ -57,6 +65,9 @@ impl Default for Config {
             takeover: Takeover::default(),
             session: Session::default(),
             registry: Registry::default(),
+            device: Device::default(),
+            search: Search::default(),
+            keys: Keys::default(),
             compat: Compat::default(),
             events: Events::default(),
             log: Log::default(),
@@ -95,6 +106,15 @@ impl Config {
     /// When a path is no Unicode text, which TOML cannot hold.
     pub fn show(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
+    }
+
+    /// The gateway's key file, which seals secrets at rest.
+    pub fn gateway_key(&self) -> PathBuf {
+        if self.keys.file.as_os_str().is_empty() {
+            self.data_dir.join("gateway.key")
+        } else {
+            self.keys.file.clone()
+        }
     }
 
     /// Where the link keys are.

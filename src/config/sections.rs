@@ -1,7 +1,8 @@
 //! The sections of the configuration with their defaults. `config/gateway.toml` says in the
 //! operator's words what each key is for; `check` holds the bounds.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,7 +17,7 @@ use super::listen::Listen;
 pub struct Grpc {
     pub listen: SocketAddr,
     pub client_certificates: ClientCertificates,
-    /// Who may come in without a client certificate, beside loopback.
+    /// Who may come in without a client certificate or a token, beside loopback.
     pub open_to: Vec<IpNet>,
     /// DNS names and addresses for the server certificate beside the machine's own.
     pub names: Vec<String>,
@@ -29,7 +30,7 @@ impl Default for Grpc {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
-            client_certificates: ClientCertificates::Off,
+            client_certificates: ClientCertificates::Optional,
             open_to: Vec::new(),
             names: Vec::new(),
             // The vendor's limit, larger than a firmware file.
@@ -41,21 +42,21 @@ impl Default for Grpc {
 }
 
 impl Grpc {
-    /// Whether a connection from this address may come in; TLS judges its certificate after that.
-    pub fn admits(&self, peer: IpAddr) -> bool {
+    /// Whether a client at this address is taken as an operator without certificate or token.
+    pub fn is_open_to(&self, peer: IpAddr) -> bool {
         // A v4 peer of a v6 listener shows as ::ffff:a.b.c.d.
         let peer = peer.to_canonical();
-        peer.is_loopback()
-            || self.client_certificates == ClientCertificates::Required
-            || self.open_to.iter().any(|network| network.contains(&peer))
+        peer.is_loopback() || self.open_to.iter().any(|network| network.contains(&peer))
     }
 }
 
-/// Whether clients of the API must show a certificate.
+/// Whether clients of the API must show a certificate. One that is shown is always verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificates {
-    Off,
+    /// Called `off` while there were no tokens.
+    #[serde(alias = "off")]
+    Optional,
     Required,
 }
 
@@ -70,6 +71,127 @@ impl Default for Aes {
     fn default() -> Self {
         Self {
             listen: Listen(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 51212)))),
+        }
+    }
+}
+
+/// TLS towards devices, in both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub listen: Listen,
+    /// At least one.
+    pub versions: Vec<TlsVersion>,
+    pub device_certificates: DeviceCertificates,
+    pub dial_role: DialRole,
+    /// Whether devices may resume a session by its ticket.
+    pub resumption: bool,
+    /// How long a ticket is good for.
+    #[serde(with = "duration")]
+    pub ticket_lifetime: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            listen: Listen(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 51213)))),
+            versions: vec![TlsVersion::V1_2, TlsVersion::V1_3],
+            device_certificates: DeviceCertificates::Optional,
+            dial_role: DialRole::Server,
+            resumption: true,
+            ticket_lifetime: Duration::from_hours(24),
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    #[serde(rename = "1.2")]
+    V1_2,
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Whether a device must show a certificate on the tls link. One that is shown is always verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceCertificates {
+    Optional,
+    Required,
+}
+
+/// What the gateway is in TLS when it dials; when it listens it is the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DialRole {
+    Server,
+    /// For devices that are TLS servers.
+    Client,
+}
+
+/// What secures secrets at rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The key file of the gateway; empty: `gateway.key` in the data directory.
+    pub file: PathBuf,
+}
+
+/// The search for devices in the subnet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Search {
+    /// Where the question is sent.
+    pub broadcast: Vec<SocketAddrV4>,
+    /// Answers taken of one search.
+    pub answers_max: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            broadcast: vec![SocketAddrV4::new(Ipv4Addr::BROADCAST, 51210)],
+            answers_max: 10_000,
+        }
+    }
+}
+
+/// Calls that read or write something on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Device {
+    /// The address that devices are told to dial; empty: the gateway's own on their link.
+    pub advertise: String,
+    /// Devices that one `…Multi` call works on at the same time.
+    pub multi_in_flight_max: usize,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            advertise: String::new(),
+            multi_in_flight_max: 64,
+        }
+    }
+}
+
+/// Tokens, the audit log, and decisions on pending devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Entries of the audit log that are kept.
+    pub audit_keep_max: u64,
+    /// How long a refusal of a pending device holds when the call does not say.
+    #[serde(with = "duration")]
+    pub refusal_for: Duration,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            audit_keep_max: 100_000,
+            refusal_for: Duration::from_hours(30 * 24),
         }
     }
 }
@@ -252,6 +374,8 @@ impl Default for Session {
 pub struct Registry {
     pub devices_max: usize,
     pub pending_max: usize,
+    /// Peers without proof that are remembered, apart from the pending list.
+    pub unproven_max: usize,
 }
 
 impl Default for Registry {
@@ -259,6 +383,7 @@ impl Default for Registry {
         Self {
             devices_max: 100_000,
             pending_max: 1000,
+            unproven_max: 1000,
         }
     }
 }
@@ -268,14 +393,29 @@ impl Default for Registry {
 #[serde(default, deny_unknown_fields)]
 pub struct Compat {
     pub accept_filter_by_address: bool,
+    /// Forget the slave lists at a restart.
+    pub forget_slaves: bool,
+    pub capability_numbers: CapabilityNumbers,
 }
 
 impl Default for Compat {
     fn default() -> Self {
         Self {
             accept_filter_by_address: true,
+            forget_slaves: false,
+            capability_numbers: CapabilityNumbers::Since1_8,
         }
     }
+}
+
+/// Which numbering the fields of `device.CapabilityInfo` have on prefixed paths; bare paths always
+/// have the older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CapabilityNumbers {
+    #[serde(rename = "1.0")]
+    Since1_0,
+    #[serde(rename = "1.8")]
+    Since1_8,
 }
 
 /// The event log on disk.

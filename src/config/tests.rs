@@ -208,17 +208,8 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
-fn off_loopback_the_api_is_guarded_or_opened_by_name() {
-    let text = error("[grpc]\nlisten = \"0.0.0.0:4000\"\n");
-    assert!(
-        text.starts_with("grpc.listen = 0.0.0.0:4000 cannot stand"),
-        "{text}"
-    );
-    assert!(
-        text.contains("client_certificates") && text.contains("open_to"),
-        "{text}"
-    );
-    for listen in ["127.0.0.2:1", "[::1]:4000", "[::ffff:127.0.0.1]:4000"] {
+fn the_api_is_opened_by_name_only_where_certificates_are_optional() {
+    for listen in ["127.0.0.2:1", "[::1]:4000", "0.0.0.0:4000"] {
         assert!(Config::parse(&format!("[grpc]\nlisten = \"{listen}\"\n")).is_ok());
     }
     let outside = "[grpc]\nlisten = \"[::]:4000\"\n";
@@ -229,7 +220,7 @@ fn off_loopback_the_api_is_guarded_or_opened_by_name() {
 }
 
 #[test]
-fn the_api_admits_loopback_and_the_networks_named() {
+fn the_api_is_open_to_loopback_and_the_networks_named() {
     let mut grpc = Grpc {
         open_to: vec![
             "192.168.0.0/24".parse().unwrap(),
@@ -237,7 +228,7 @@ fn the_api_admits_loopback_and_the_networks_named() {
         ],
         ..Grpc::default()
     };
-    let admitted = |grpc: &Grpc, peer: &str| grpc.admits(peer.parse().unwrap());
+    let admitted = |grpc: &Grpc, peer: &str| grpc.is_open_to(peer.parse().unwrap());
     for peer in [
         "127.0.0.1",
         "::1",
@@ -252,11 +243,6 @@ fn the_api_admits_loopback_and_the_networks_named() {
     }
     grpc.open_to.clear();
     assert!(admitted(&grpc, "127.0.0.1") && !admitted(&grpc, "192.168.0.9"));
-    grpc.client_certificates = ClientCertificates::Required;
-    assert!(
-        admitted(&grpc, "8.8.8.8"),
-        "its certificate is judged by TLS"
-    );
 }
 
 #[test]

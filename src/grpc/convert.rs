@@ -40,19 +40,11 @@ pub enum RequestError {
     QueueSize { value: i32 },
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
-    #[error(
-        "{field}.useSSL is true, but the tls link is not built yet in this version; set it to false"
-    )]
-    NoTls { field: String },
 }
 
 impl From<RequestError> for Answer {
     fn from(error: RequestError) -> Self {
-        let text = error.to_string();
-        match error {
-            RequestError::NoTls { .. } => Self::failed_precondition(text),
-            _ => Self::invalid_argument(text),
-        }
+        Self::invalid_argument(error.to_string())
     }
 }
 
@@ -65,7 +57,7 @@ impl From<CommandError> for Answer {
             }
             CommandError::LimitReached(_) => Self::resource_exhausted(text),
             CommandError::NotStored(_) | CommandError::ShuttingDown => Self::unavailable(text),
-            CommandError::UnknownDevice(_) => Self::not_found(text),
+            CommandError::UnknownDevice(_) | CommandError::NotPending(_) => Self::not_found(text),
         }
     }
 }
@@ -84,7 +76,6 @@ pub fn connect(info: Option<wire::ConnectInfo>) -> Result<Command, RequestError>
     let field = "connectInfo";
     let info = info.ok_or(RequestError::Missing { field })?;
     let address = address(field, &info.ip_addr, info.port)?;
-    no_tls(field, info.use_ssl)?;
     Ok(Command::Connect {
         address,
         use_ssl: info.use_ssl,
@@ -115,7 +106,6 @@ fn auto_device(field: &str, info: &wire::AsyncConnectInfo) -> Result<AutoDevice,
         field: format!("{field}.deviceID"),
     })?;
     let address = address(field, &info.ip_addr, info.port)?;
-    no_tls(field, info.use_ssl)?;
     Ok(AutoDevice {
         id,
         address,
@@ -204,6 +194,7 @@ pub fn status_change(delivery: &Delivery, generation: Generation) -> Option<wire
     let status = match event.change {
         Change::Removed => Status::Disconnected,
         Change::Added | Change::Changed | Change::Refused => event.new,
+        Change::Approved | Change::Denied => return None,
     };
     let told = status_for(generation, status);
     if delivery.conflated == 0 && (!event.is_status_change() || told != status) {
@@ -245,15 +236,6 @@ fn address(field: &str, ip: &str, port: i32) -> Result<SocketAddrV4, RequestErro
         }
     };
     Ok(SocketAddrV4::new(ip, port))
-}
-
-fn no_tls(field: &str, use_ssl: bool) -> Result<(), RequestError> {
-    if use_ssl {
-        return Err(RequestError::NoTls {
-            field: field.to_owned(),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -155,6 +155,8 @@ fn change(change: Change) -> wire::Change {
         Change::Changed => wire::Change::Changed,
         Change::Removed => wire::Change::Removed,
         Change::Refused => wire::Change::Refused,
+        Change::Approved => wire::Change::Approved,
+        Change::Denied => wire::Change::Denied,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use super::link_key::LinkKey;
 use crate::config::{Credential, CredentialDigest};
 use crate::device::DeviceId;
-use crate::identity::{Identity, KeyId, KeyOwner, NameError, Secrets};
+use crate::identity::{Basis, CredentialId, Identity, KeyId, KeyOwner, NameError, Secrets};
 
 /// What the gateway knows of its devices' secrets. It is replaced as a whole, never altered.
 #[derive(Debug, Default)]
@@ -121,16 +121,34 @@ impl Secrets for Keyring {
         id: Option<DeviceId>,
         identity: &Identity,
         credential: &[u8],
-    ) -> bool {
-        let of_id = self.stored(id, identity).is_some_and(|stored| {
-            let owner_fits = stored
-                .owner
-                .as_ref()
-                .is_none_or(|owner| *owner == identity.owner);
-            owner_fits && stored.digest.matches(credential)
+    ) -> Option<CredentialId> {
+        let of_id = self.stored(id, identity).filter(|stored| {
+            let owner = stored.owner.as_ref();
+            owner.is_none_or(|owner| *owner == identity.owner)
         });
         let of_name = self.by_name.get(identity);
-        of_id || of_name.is_some_and(|digest| digest.matches(credential))
+        of_id
+            .map(|stored| &stored.digest)
+            .into_iter()
+            .chain(of_name)
+            .find(|digest| digest.matches(credential))
+            .map(CredentialDigest::id)
+    }
+
+    fn has_certificate(&self, _: DeviceId) -> bool {
+        false
+    }
+
+    fn still_holds(&self, basis: Basis) -> bool {
+        match basis {
+            Basis::LinkKey(id) => self.keys.contains_key(&id),
+            Basis::Credential(id) => {
+                let of_ids = self.by_id.values().map(|stored| &stored.digest);
+                let mut all = of_ids.chain(self.by_name.values());
+                all.any(|digest| digest.id() == id)
+            }
+            Basis::Certificate(_) => true,
+        }
     }
 
     /// A device with a key of its own is dialled with that alone, for the fleet's prove nothing of
@@ -259,7 +277,8 @@ mod tests {
             let row = format!("{number:?} {identity} {secret:?}");
             assert_eq!(ring.has_credential(number, &identity), has, "{row}");
             assert_eq!(
-                ring.matches_credential(number, &identity, secret.as_bytes()),
+                ring.matches_credential(number, &identity, secret.as_bytes())
+                    .is_some(),
                 matches,
                 "{row}"
             );

@@ -39,7 +39,7 @@ pub fn grpc_server(certs: &Certs, clients: ClientCertificates) -> Result<ServerC
         .with_protocol_versions(&[&TLS12, &TLS13])
         .map_err(TlsError::Server)?;
     let verifier = match clients {
-        ClientCertificates::Off => WebPkiClientVerifier::no_client_auth(),
+        ClientCertificates::Optional => WebPkiClientVerifier::no_client_auth(),
         ClientCertificates::Required => Arc::new(OperatorVerifier::new(certs, provider)?),
     };
     let mut config = builder
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    const OFF: ClientCertificates = ClientCertificates::Off;
+    const OFF: ClientCertificates = ClientCertificates::Optional;
     const REQUIRED: ClientCertificates = ClientCertificates::Required;
 
     #[test]

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::device::Generation;
+use crate::device::{DeviceId, Generation};
 use crate::event::StatusEvent;
+use crate::identity::SharedSecrets;
 use crate::registry::hub::Hub;
 use crate::registry::machine::Machine;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommandError, CommitId, Output, Reply, RequestId, StoreChange};
-use crate::session::actor::SessionReport;
+use crate::session::actor::{Session, SessionReport};
 use crate::session::{DialOrder, SessionCommand, SessionEvent};
 use crate::time::Instant;
 
@@ -27,7 +28,9 @@ pub struct Surroundings {
     pub hub: Hub,
     pub published: Arc<ArcSwap<Snapshot>>,
     /// Starts a session actor that dials.
-    pub dial: Box<dyn Fn(DialOrder) -> Recipient<SessionCommand> + Send>,
+    pub dial: Box<dyn Fn(DialOrder) -> Addr<Session> + Send>,
+    /// Gives a device a link key of its own.
+    pub enrol: Box<dyn Fn(DeviceId) + Send>,
 }
 
 /// The one supervisor. It builds a new session for each attempt, with a generation of its own:
@@ -35,7 +38,7 @@ pub struct Surroundings {
 pub struct Registry {
     machine: Machine,
     surroundings: Surroundings,
-    sessions: HashMap<Generation, Recipient<SessionCommand>>,
+    sessions: HashMap<Generation, Addr<Session>>,
     replies: HashMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
     timer: Option<(Instant, SpawnHandle)>,
     drained: Option<oneshot::Sender<()>>,
@@ -56,6 +59,16 @@ pub struct Submit {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Cancelled(pub RequestId);
+
+/// Asks for the session of a device that is connected.
+#[derive(Message)]
+#[rtype(result = "Option<Addr<Session>>")]
+pub struct FindSession(pub DeviceId);
+
+/// The secrets that are active from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReplaceSecrets(pub SharedSecrets);
 
 /// The store has a change on disk, or says why not.
 #[derive(Message)]
@@ -128,6 +141,7 @@ impl Registry {
                     let _ = waiter.send(reply);
                 }
             }
+            Output::Enrol(device) => (self.surroundings.enrol)(device),
             // Told before everything else.
             Output::Event(_) => {}
         }
@@ -188,6 +202,24 @@ impl Handler<Cancelled> for Registry {
             self.machine.handle_cancelled(request, clock::now());
             self.carry_out(ctx);
         }
+    }
+}
+
+impl Handler<FindSession> for Registry {
+    type Result = Option<Addr<Session>>;
+
+    fn handle(&mut self, FindSession(device): FindSession, _: &mut Context<Self>) -> Self::Result {
+        let generation = self.machine.session_of(device)?;
+        self.sessions.get(&generation).cloned()
+    }
+}
+
+impl Handler<ReplaceSecrets> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ReplaceSecrets(secrets): ReplaceSecrets, ctx: &mut Context<Self>) {
+        self.machine.handle_secrets(secrets, clock::now());
+        self.carry_out(ctx);
     }
 }
 

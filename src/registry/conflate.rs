@@ -120,7 +120,7 @@ impl Queue {
 pub fn list(change: Change) -> List {
     match change {
         Change::Added | Change::Changed | Change::Removed => List::Managed,
-        Change::Refused => List::Pending,
+        Change::Refused | Change::Approved | Change::Denied => List::Pending,
     }
 }
 
@@ -129,7 +129,7 @@ pub fn list(change: Change) -> List {
 pub fn merge(older: &StatusEvent, newer: &StatusEvent) -> StatusEvent {
     StatusEvent {
         change: match (older.change, newer.change) {
-            (_, Change::Refused) => Change::Refused,
+            (_, Change::Refused | Change::Approved | Change::Denied) => newer.change,
             (_, Change::Removed) => Change::Removed,
             _ if older.old.is_none() => Change::Added,
             _ => Change::Changed,
@@ -205,7 +205,7 @@ mod tests {
             Change::Removed => {
                 devices.remove(&event.device);
             }
-            Change::Refused => {}
+            Change::Refused | Change::Approved | Change::Denied => {}
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
                     assert_eq!(event.old, listed);
                     assert!(listed.is_some() || delivery.conflated > 0);
                 }
-                Change::Refused => {
+                Change::Refused | Change::Approved | Change::Denied => {
                     self.refused.insert(event.device, event.clone());
                 }
             }

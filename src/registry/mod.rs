@@ -12,6 +12,7 @@ pub mod hub;
 pub mod identities;
 pub mod machine;
 pub mod pending;
+pub mod records;
 pub mod snapshot;
 
 use std::net::SocketAddrV4;
@@ -20,6 +21,7 @@ use crate::cause::Cause;
 use crate::device::{DeviceId, Generation};
 use crate::identity::Identity;
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::records::{Record, RecordKey, Slaves};
 use crate::session::{DialOrder, SessionCommand};
 
 /// Names a command until its reply.
@@ -46,6 +48,27 @@ pub enum Command {
     Disconnect(Vec<DeviceId>),
     DisconnectAll,
     SetAcceptFilter(AcceptFilter),
+    /// Add and remove single IDs of the accept filter, in one step.
+    ChangeAcceptFilter {
+        add: Vec<DeviceId>,
+        remove: Vec<DeviceId>,
+    },
+    /// Let these pending (or refused) devices in.
+    Approve {
+        ids: Vec<DeviceId>,
+        /// Give each a link key of its own when it comes in with the fleet key alone.
+        enrol: bool,
+        by: Box<str>,
+    },
+    /// Keep these pending devices off the pending list until then.
+    Refuse {
+        ids: Vec<DeviceId>,
+        /// Milliseconds since the Unix epoch.
+        until_unix_ms: u64,
+        by: Box<str>,
+    },
+    /// Replace the whole list of slaves; every parent must be in the managed list.
+    SetSlaves(Vec<Slaves>),
     /// Dial these auto devices now instead of after their backoff.
     RetryNow(Vec<DeviceId>),
 }
@@ -80,6 +103,9 @@ pub enum CommandError {
     /// The listed device is unknown.
     #[error("device {0} is not in the managed list")]
     UnknownDevice(DeviceId),
+    /// It is not in the list that the decision is about.
+    #[error("device {0} is not pending")]
+    NotPending(DeviceId),
     #[error("the gateway is shutting down")]
     ShuttingDown,
 }
@@ -92,6 +118,9 @@ pub enum Output {
     Persist(CommitId, StoreChange),
     Event(crate::event::StatusEvent),
     Reply(RequestId, Result<Reply, CommandError>),
+    /// Write a link key of its own to this device, which came in with the fleet key alone and was
+    /// approved for it.
+    Enrol(DeviceId),
 }
 
 /// A change of the stored state, applied whole or not at all.
@@ -104,6 +133,11 @@ pub enum StoreChange {
     PutIdentity(DeviceId, Identity),
     /// Event numbers below this may be given out.
     ReserveEvents(u64),
+    PutRecords(Vec<Record>),
+    /// Those that are not there are passed over.
+    DeleteRecords(Vec<RecordKey>),
+    /// All of these, in this order.
+    All(Vec<StoreChange>),
 }
 
 /// What the store held when the gateway started.
@@ -112,6 +146,7 @@ pub struct Stored {
     pub devices: Vec<AutoDevice>,
     pub accept_filter: AcceptFilter,
     pub identities: Vec<(DeviceId, Identity)>,
+    pub records: Vec<Record>,
     /// Devices whose newest stored event says that they are listed, with that status.
     pub last_statuses: Vec<(DeviceId, crate::device::Status)>,
     /// The first event number that was never given out; the block up to `events_reserved` is

@@ -6,7 +6,7 @@
 mod io;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::task::{self, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -44,7 +44,7 @@ pub struct SessionReport {
     pub generation: Generation,
     pub event: SessionEvent,
     /// How the registry reaches the session: with the Connect of one that it did not dial.
-    pub session: Option<Recipient<SessionCommand>>,
+    pub session: Option<Addr<Session>>,
 }
 
 impl Message for SessionCommand {
@@ -67,6 +67,11 @@ pub type Waiter = oneshot::Sender<Result<Answered, RequestError>>;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct GiveWay;
+
+/// Asks for the address of the gateway on the connection to the device; `None` when it is closed.
+#[derive(Message)]
+#[rtype(result = "Option<IpAddr>")]
+pub struct GetLocalAddress;
 
 /// Asks for the counters of a session.
 #[derive(Message)]
@@ -141,6 +146,7 @@ impl Session {
         let kind = match link {
             AcceptLink::Plain => LinkKind::Plain,
             AcceptLink::Aes => LinkKind::Aes,
+            AcceptLink::Tls => LinkKind::Tls,
         };
         let socket = Socket::Accepted(stream);
         let mut session = Self::new(machine, peer, kind, generation, deps, socket);
@@ -156,6 +162,7 @@ impl Session {
         let kind = match order.link {
             DialLink::Plain => LinkKind::Plain,
             DialLink::Aes(_) => LinkKind::Aes,
+            DialLink::Tls => LinkKind::Tls,
         };
         let mut session = Self::new(machine, address, kind, order.generation, deps, Socket::None);
         session.opening = Some(Box::pin(async move {
@@ -275,7 +282,7 @@ impl Session {
                 if let Some(seat) = &self.seat {
                     seat.heard();
                 }
-                session = Some(ctx.address().recipient());
+                session = Some(ctx.address());
             }
             SessionEvent::Described { .. } => {}
             SessionEvent::Ended(_) => self.seat = None,
@@ -452,6 +459,17 @@ impl Handler<GetCounters> for Session {
     }
 }
 
+impl Handler<GetLocalAddress> for Session {
+    type Result = Option<IpAddr>;
+
+    fn handle(&mut self, _: GetLocalAddress, _ctx: &mut Self::Context) -> Self::Result {
+        match &self.socket {
+            Socket::Open(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Socket::Accepted(_) | Socket::None => None,
+        }
+    }
+}
+
 impl ActorFuture<Session> for Drive {
     type Output = ();
 
@@ -471,7 +489,7 @@ impl ActorFuture<Session> for Drive {
 }
 
 impl Guard {
-    fn report(&mut self, event: SessionEvent, session: Option<Recipient<SessionCommand>>) {
+    fn report(&mut self, event: SessionEvent, session: Option<Addr<Session>>) {
         self.ended |= matches!(event, SessionEvent::Ended(_));
         // A session has three reports to make in its life, so this queue cannot be flooded.
         self.deps.reports.do_send(SessionReport {

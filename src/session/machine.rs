@@ -150,7 +150,7 @@ impl<W> Machine<W> {
     pub fn inbound(peer: SocketAddr, link: AcceptLink, setup: Setup, now: Instant) -> Self {
         let wire = match link {
             AcceptLink::Plain => Wire::plain(),
-            AcceptLink::Aes => Wire::responder(),
+            AcceptLink::Aes | AcceptLink::Tls => Wire::responder(),
         };
         let phase = Phase::FirstByte { accepted: now };
         Self::new(peer, ConnectionMode::DeviceToServer, phase, wire, setup)
@@ -207,6 +207,10 @@ impl<W> Machine<W> {
         let key_id = match link {
             DialLink::Plain => return self.secured(now),
             DialLink::Aes(key_id) => key_id,
+            DialLink::Tls => {
+                let text = "the tls link is not built yet";
+                return self.end(Cause::new(CauseKind::HandshakeFailed, text), None, now);
+            }
         };
         match Wire::initiator(key_id, self.keys.as_ref(), entropy) {
             Ok((wire, first)) => {

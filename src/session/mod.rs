@@ -84,6 +84,7 @@ impl Default for Policy {
 pub enum AcceptLink {
     Plain,
     Aes,
+    Tls,
 }
 
 /// The link keys that are active now. Asked at each handshake, so that a key which was withdrawn
@@ -110,6 +111,7 @@ pub struct DialOrder {
 pub enum DialLink {
     Plain,
     Aes(KeyId),
+    Tls,
 }
 
 /// What a session tells the registry. The shell adds nothing to it.

@@ -14,8 +14,8 @@ use crate::session::KeyLookup;
 /// The byte path of one session. Idle, it holds no buffer.
 pub struct Wire {
     link: Link,
-    /// Whose key the aes link is made with.
-    key_owner: Option<KeyOwner>,
+    /// The key that the aes link is made with, and whose it is.
+    link_key: Option<(KeyId, KeyOwner)>,
     /// Fixed by the first frame of the device.
     dialect: Option<Dialect>,
     /// What was received, unsecured, and not decoded yet.
@@ -108,13 +108,13 @@ impl Wire {
         let (key, owner) = keys.find(key_id).ok_or(WireError::UnknownKey(key_id))?;
         let (initiator, first) = Initiator::start(&key, entropy).map_err(WireError::Internal)?;
         let link = Link::Initiator(Box::new(initiator));
-        Ok((Self::new(link, Some(owner)), first))
+        Ok((Self::new(link, Some((key_id, owner))), first))
     }
 
-    const fn new(link: Link, key_owner: Option<KeyOwner>) -> Self {
+    const fn new(link: Link, link_key: Option<(KeyId, KeyOwner)>) -> Self {
         Self {
             link,
-            key_owner,
+            link_key,
             dialect: None,
             received: Vec::new(),
             decoded: 0,
@@ -128,8 +128,8 @@ impl Wire {
         }
     }
 
-    pub const fn key_owner(&self) -> Option<KeyOwner> {
-        self.key_owner
+    pub const fn link_key(&self) -> Option<(KeyId, KeyOwner)> {
+        self.link_key
     }
 
     /// Bytes that wait to be decoded.
@@ -156,9 +156,9 @@ impl Wire {
             Link::Aes(transport) => decrypt(transport, bytes, &mut self.received)?,
             Link::Responder(responder) => {
                 let complete = read_first(responder, &mut bytes)?;
-                if let (None, Some(id)) = (self.key_owner, responder.key_id()) {
+                if let (None, Some(id)) = (self.link_key, responder.key_id()) {
                     let (_, owner) = keys.find(id).ok_or(WireError::UnknownKey(id))?;
-                    self.key_owner = Some(owner);
+                    self.link_key = Some((id, owner));
                 }
                 return match (complete, bytes.is_empty()) {
                     (true, true) => Ok(Progress::HandshakeReady),
@@ -198,7 +198,7 @@ impl Wire {
             .respond(&key, entropy)
             .map_err(WireError::Handshake)?;
         self.link = Link::Aes(Box::new(transport));
-        self.key_owner = Some(owner);
+        self.link_key = Some((id, owner));
         Ok(answer)
     }
 

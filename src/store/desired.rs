@@ -47,6 +47,7 @@ impl Desired {
             StoreChange::ReserveEvents(reserved) => {
                 self.events_reserved = self.events_reserved.max(*reserved);
             }
+            StoreChange::PutRecords(_) | StoreChange::DeleteRecords(_) | StoreChange::All(_) => {}
         }
     }
 

@@ -147,6 +147,9 @@ impl Disk {
                 writes.insert(KEY_NUMBERS, record::encode_numbers(reserved));
                 &self.meta
             }
+            StoreChange::PutRecords(_) | StoreChange::DeleteRecords(_) | StoreChange::All(_) => {
+                return Ok(());
+            }
         };
         Ok(tree.apply_batch(writes)?)
     }

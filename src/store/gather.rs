@@ -96,7 +96,7 @@ pub fn note_status(statuses: &mut BTreeMap<DeviceId, Option<Status>>, event: &St
         Change::Added | Change::Changed => statuses.insert(event.device, Some(event.new)),
         Change::Removed => statuses.insert(event.device, None),
         // The pending list is not the managed list.
-        Change::Refused => None,
+        Change::Refused | Change::Approved | Change::Denied => None,
     };
 }
 

@@ -227,6 +227,7 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
             .iter()
             .map(|(id, identity)| (*id, identity.clone()))
             .collect(),
+        records: Vec::new(),
         last_statuses: loaded.last_statuses,
         event_next: base.saturating_add(1),
         events_reserved: reserved,

@@ -232,6 +232,8 @@ fn event_record(event: &StatusEvent) -> proto::StatusEvent {
             Change::Changed => proto::Change::Changed,
             Change::Removed => proto::Change::Removed,
             Change::Refused => proto::Change::Refused,
+            Change::Approved => proto::Change::Approved,
+            Change::Denied => proto::Change::Denied,
         }
         .into(),
         old: event.old.map(Status::wire),
@@ -266,6 +268,8 @@ fn change(number: i32) -> Result<Change, RecordError> {
         Ok(proto::Change::Changed) => Ok(Change::Changed),
         Ok(proto::Change::Removed) => Ok(Change::Removed),
         Ok(proto::Change::Refused) => Ok(Change::Refused),
+        Ok(proto::Change::Approved) => Ok(Change::Approved),
+        Ok(proto::Change::Denied) => Ok(Change::Denied),
         Ok(proto::Change::Unspecified) | Err(_) => Err(RecordError::Change(number)),
     }
 }

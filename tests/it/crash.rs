@@ -181,7 +181,7 @@ impl View {
                     Change::Removed => {
                         self.statuses.remove(&event.device_id);
                     }
-                    Change::Refused | Change::Unspecified => {}
+                    Change::Refused | Change::Approved | Change::Denied | Change::Unspecified => {}
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Files and folders that take events and the time and return outputs.
 const PURE: &[&str] = &[
+    "access.rs",
     "time.rs",
     "device.rs",
     "cause.rs",
@@ -34,6 +35,7 @@ const PURE: &[&str] = &[
     "registry/pending.rs",
     "registry/identities.rs",
     "registry/conflate.rs",
+    "registry/records.rs",
     "registry/snapshot.rs",
     "store/record.rs",
     "store/coverage.rs",
@@ -65,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("device", &[]),
     ("cause", &[]),
+    ("access", &[]),
     ("identity", &["device"]),
     ("event", &["cause", "device"]),
     ("config", &["identity", "device", "time"]),
@@ -74,13 +77,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("session", &["link", "codec"]),
     ("registry", &["link", "codec", "session"]),
     ("store", &["registry"]),
-    ("handle", &["registry", "store"]),
+    ("handle", &["session", "registry", "store"]),
     ("grpc", &["registry", "handle"]),
     ("sim", &["link", "codec"]),
 ];
 
 const BASE: &[&str] = &[
-    "time", "device", "cause", "identity", "event", "config", "clock",
+    "access", "time", "device", "cause", "identity", "event", "config", "clock",
 ];
 
 fn sources() -> Vec<(String, String)> {

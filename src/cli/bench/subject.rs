@@ -164,7 +164,7 @@ impl Subject {
     pub(super) fn tls(&self) -> Result<rustls::ServerConfig, Box<dyn Error>> {
         let names = HostNames::of_this_machine(&[]);
         let certs = Certs::open(&self.config.certs_dir(), &names, clock::now())?;
-        Ok(tls::grpc_server(&certs, ClientCertificates::Off)?)
+        Ok(tls::grpc_server(&certs, ClientCertificates::Optional)?)
     }
 }
 

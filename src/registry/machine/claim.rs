@@ -4,7 +4,7 @@ use super::{Attempt, AttemptKind, Commit, Machine};
 use crate::cause::{Cause, CauseKind};
 use crate::device::{ConnectionMode, DeviceId, Generation, LinkKind, Origin, Status};
 use crate::event::Change;
-use crate::identity::{Claim, Proof, prove};
+use crate::identity::{Claim, Proof, Proven, prove};
 use crate::registry::entry::{Entry, Phase, Up};
 use crate::registry::identities::Standing;
 use crate::registry::snapshot::SessionView;
@@ -109,7 +109,9 @@ impl Machine {
     fn verdict(&self, kind: AttemptKind, claim: &Claim) -> Verdict {
         let identity = &claim.identity;
         let known = self.identities.find(identity);
-        let Some(proof) = prove(self.secrets.as_ref(), known, identity, &claim.evidence) else {
+        let Some(Proven { proof, .. }) =
+            prove(self.secrets.as_ref(), known, identity, &claim.evidence)
+        else {
             let text = format!(
                 "{identity} showed no proof that holds for it on the {} link",
                 claim.link.as_str()

@@ -31,6 +31,10 @@ impl Machine {
                 let command = Command::DeleteAsync(ids);
                 self.persist(change, Commit::Command(request, command));
             }
+            Command::ChangeAcceptFilter { .. }
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
+            | Command::SetSlaves(_) => self.reply(request, Ok(Reply::Done)),
             Command::SetAcceptFilter(filter) => {
                 let change = StoreChange::PutAcceptFilter(filter.clone());
                 self.persist(change, Commit::Command(request, command));
@@ -70,7 +74,11 @@ impl Machine {
                 self.filter = Arc::new(filter);
                 self.reply(request, Ok(Reply::Done));
             }
-            Command::Connect { .. }
+            Command::ChangeAcceptFilter { .. }
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
+            | Command::SetSlaves(_)
+            | Command::Connect { .. }
             | Command::Disconnect(_)
             | Command::DisconnectAll
             | Command::RetryNow(_) => self.reply(request, Ok(Reply::Done)),
@@ -216,7 +224,8 @@ impl Machine {
         }
     }
 
-    fn session_of(&self, id: DeviceId) -> Option<Generation> {
+    /// The session of a device that is connected.
+    pub fn session_of(&self, id: DeviceId) -> Option<Generation> {
         self.entries.get(&id)?.up().map(|up| up.generation)
     }
 

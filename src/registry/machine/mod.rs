@@ -229,6 +229,12 @@ impl Machine {
         self.start_dials(now);
     }
 
+    /// These secrets are active from now on.
+    pub fn handle_secrets(&mut self, secrets: SharedSecrets, now: Now) {
+        self.secrets = secrets;
+        self.start_dials(now);
+    }
+
     /// Ends every session and every dial for good; the machine is done when
     /// [`Self::is_drained`].
     pub fn handle_drain(&mut self, now: Now) {

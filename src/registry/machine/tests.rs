@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::device::{ConnectionMode, LinkKind};
 use crate::event::{Change, StatusEvent};
-use crate::identity::{Evidence, Identity, KeyId, KeyOwner, Secrets};
+use crate::identity::{Basis, CredentialId, Evidence, Identity, KeyId, KeyOwner, Secrets};
 use crate::registry::{AutoDevice, CommandError, Reply};
 use crate::session::{DialLink, DialOrder};
 
@@ -25,8 +25,22 @@ impl Secrets for TestSecrets {
         id == Some(device(8))
     }
 
-    fn matches_credential(&self, id: Option<DeviceId>, _: &Identity, credential: &[u8]) -> bool {
-        id == Some(device(8)) && credential == b"open sesame"
+    fn matches_credential(
+        &self,
+        id: Option<DeviceId>,
+        _: &Identity,
+        credential: &[u8],
+    ) -> Option<CredentialId> {
+        let matches = id == Some(device(8)) && credential == b"open sesame";
+        matches.then_some(CredentialId([8; 8]))
+    }
+
+    fn has_certificate(&self, _: DeviceId) -> bool {
+        false
+    }
+
+    fn still_holds(&self, _: Basis) -> bool {
+        true
     }
 
     fn dial_keys(&self, id: Option<DeviceId>) -> Vec<KeyId> {
@@ -165,7 +179,8 @@ fn claim(name: &str, mode: ConnectionMode) -> Claim {
     Claim {
         identity: Identity::new("", name).unwrap(),
         evidence: Evidence {
-            link_key: Some(KeyOwner::Fleet),
+            link_key: Some((FLEET_KEYS[0], KeyOwner::Fleet)),
+            certificate: None,
             credential: Box::default(),
         },
         link: LinkKind::Aes,
@@ -184,7 +199,7 @@ fn inbound(name: &str) -> Claim {
 }
 
 fn with_key(mut claim: Claim, owner: u32) -> Claim {
-    claim.evidence.link_key = Some(KeyOwner::Device(device(owner)));
+    claim.evidence.link_key = Some((KeyId([7; 8]), KeyOwner::Device(device(owner))));
     claim
 }
 
@@ -783,6 +798,7 @@ fn numbers_are_reserved_before_they_are_used() {
                 }
                 Output::Dial(order) => dial = Some(order.generation),
                 Output::Event(event) => assert!(event.number < 3),
+                Output::Enrol(_) => panic!("nobody asked for it"),
                 Output::Session(..) | Output::Reply(..) => {}
             }
         }

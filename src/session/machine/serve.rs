@@ -75,7 +75,8 @@ impl<W> Machine<W> {
         self.report(SessionEvent::Claimed(Claim {
             identity: claimed.identity,
             evidence: Evidence {
-                link_key: self.wire.key_owner(),
+                link_key: self.wire.link_key(),
+                certificate: None,
                 credential: claimed.credential,
             },
             link: self.wire.kind(),

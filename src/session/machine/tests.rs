@@ -55,7 +55,7 @@ fn every_dialect_is_admitted_and_describes_itself() {
             };
             assert_eq!(&*claim.identity.device, "4711");
             assert_eq!(&*claim.evidence.credential, b"secret");
-            assert_eq!(claim.evidence.link_key, world.key_owner());
+            assert_eq!(claim.evidence.link_key, world.link_key());
             assert_eq!(claim.link, world.link());
             assert_eq!(claim.mode, world.mode());
             assert_eq!(claim.keep_alive, Duration::from_secs(60));

@@ -56,7 +56,7 @@ impl DeadFleet {
                         .handle_committed(commit, Ok(()), self.clock.now());
                 }
                 Output::Event(event) => self.log.push((self.clock.instant(), event)),
-                Output::Session(..) | Output::Reply(..) => {}
+                Output::Session(..) | Output::Reply(..) | Output::Enrol(_) => {}
             }
         }
         if let Some(due) = self.machine.poll_timeout(self.clock.now())

@@ -254,6 +254,7 @@ impl World {
                 }
                 Output::Event(event) => events.push(event),
                 Output::Reply(request, reply) => replies.push((request, reply)),
+                Output::Enrol(_) => {}
             }
         }
         gateway.snapshot = gateway.machine.snapshot();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse::device::DeviceId;
-use gatehouse::identity::{Identity, KeyId, KeyOwner, Secrets};
+use gatehouse::identity::{Basis, CredentialId, Identity, KeyId, KeyOwner, Secrets};
 use gatehouse::link::link_key::LinkKey;
 use gatehouse::session::KeyLookup;
 
@@ -106,9 +106,19 @@ impl Secrets for Safe {
         _: Option<DeviceId>,
         identity: &Identity,
         credential: &[u8],
-    ) -> bool {
+    ) -> Option<CredentialId> {
         let stored = self.credentials.get(&*identity.device);
-        stored.is_some_and(|right| right.as_bytes() == credential)
+        stored
+            .filter(|right| right.as_bytes() == credential)
+            .map(|_| CredentialId([1; 8]))
+    }
+
+    fn has_certificate(&self, _: DeviceId) -> bool {
+        false
+    }
+
+    fn still_holds(&self, _: Basis) -> bool {
+        true
     }
 
     fn dial_keys(&self, id: Option<DeviceId>) -> Vec<KeyId> {

@@ -49,6 +49,7 @@ impl Store {
             devices: self.disk.devices.values().copied().collect(),
             accept_filter: self.disk.accept_filter.clone(),
             identities: self.disk.identities.clone().into_iter().collect(),
+            records: Vec::new(),
             last_statuses: self.statuses.clone().into_iter().collect(),
             event_next: base + 1,
             events_reserved: self.disk.events_reserved,
@@ -138,7 +139,7 @@ impl Store {
                 Change::Removed => {
                     self.statuses.remove(&event.device);
                 }
-                Change::Refused => {}
+                Change::Refused | Change::Approved | Change::Denied => {}
             }
             if let Some(run) = self.runs.last_mut() {
                 run.end = event.number;

@@ -132,7 +132,7 @@ impl Watcher {
         self.last = Some(event.number);
         let held = self.devices.get(&event.device).copied();
         match event.change {
-            Change::Refused => return,
+            Change::Refused | Change::Approved | Change::Denied => return,
             Change::Removed => {
                 self.devices.remove(&event.device);
             }

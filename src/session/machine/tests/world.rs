@@ -262,8 +262,8 @@ impl World {
         self.mode
     }
 
-    pub fn key_owner(&self) -> Option<KeyOwner> {
-        (self.link == LinkKind::Aes).then_some(KeyOwner::Fleet)
+    pub fn link_key(&self) -> Option<(KeyId, KeyOwner)> {
+        (self.link == LinkKind::Aes).then_some((LinkKey::new(FLEET_KEY).id(), KeyOwner::Fleet))
     }
 
     /// The ID under which `device/info` was asked for.

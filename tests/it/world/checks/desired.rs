@@ -94,7 +94,12 @@ impl Checks {
                 self.connecting.insert(request, (*address).into());
                 return;
             }
-            Command::Disconnect(_) | Command::DisconnectAll => return,
+            Command::Disconnect(_)
+            | Command::DisconnectAll
+            | Command::ChangeAcceptFilter { .. }
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
+            | Command::SetSlaves(_) => return,
         };
         self.asked.push(Asked {
             request,
@@ -155,7 +160,15 @@ impl Checks {
             StoreChange::DeleteDevices(ids) => {
                 self.auto_dials.retain(|_, id| !ids.contains(id));
             }
-            StoreChange::PutAcceptFilter(_) | StoreChange::PutIdentity(..) => {}
+            StoreChange::All(changes) => {
+                for change in changes {
+                    self.machine_learns(change);
+                }
+            }
+            StoreChange::PutAcceptFilter(_)
+            | StoreChange::PutIdentity(..)
+            | StoreChange::PutRecords(_)
+            | StoreChange::DeleteRecords(_) => {}
         }
     }
 

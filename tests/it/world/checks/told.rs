@@ -70,6 +70,7 @@ fn is_legal(event: &StatusEvent) -> bool {
         }
         (Change::Removed, old) => old.is_some() && event.new == Disconnected,
         (Change::Refused, old) => old.is_none() && failed(event.new),
+        (Change::Approved | Change::Denied, _) => true,
         (Change::Changed, None) => false,
         (Change::Changed, Some(old)) => match event.new {
             Disconnected => old.is_connected(),
