@@ -1,84 +1,43 @@
 //! Puts the house together: opens the store, binds the sockets, starts actors and servers, and
 //! takes all of it down again. The only file that sees every room.
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod error;
+mod sessions;
+mod sockets;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
-use actix_rt::ArbiterHandle;
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+pub use self::error::StartError;
+use self::sessions::{Sessions, Starter, accept_devices, cores};
+pub use self::sockets::Listening;
+use self::sockets::Sockets;
 use crate::clock;
-use crate::config::{self, Config};
-use crate::device::Generation;
+use crate::config::Config;
 use crate::grpc;
 use crate::grpc::server::{Server, Settings};
 use crate::handle::Gateway;
-use crate::link::certs::{Certs, CertsError};
+use crate::link::certs::Certs;
 use crate::link::host_names::HostNames;
-use crate::link::key_files::{self, KeyFileError};
-use crate::link::keyring::{Keyring, KeyringError};
-use crate::link::listen::{self, Accepted, Door, Listener, StopListening};
-use crate::link::tls::{self, TlsError};
-use crate::link::waiting_room::WaitingRoom;
+use crate::link::key_files;
+use crate::link::keyring::Keyring;
+use crate::link::listen::{Listener, StopListening};
+use crate::link::tls;
 use crate::registry::Stored;
 use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
 use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::snapshot::Snapshot;
-use crate::session::actor::{Deps, Session, SessionReport};
-use crate::session::{self, AcceptLink};
-use crate::store::{OpenError, Opened, Retention, Store};
+use crate::session::AcceptLink;
+use crate::store::{Opened, Retention, Store};
 
 /// How long a drain may take before the process ends anyway.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Why the gateway did not start: one line that says what to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Config(#[from] config::ConfigError),
-    #[error("the data directory {path} cannot be made: {source}")]
-    DataDir { path: PathBuf, source: io::Error },
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-    #[error(transparent)]
-    Certificate(#[from] CertsError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
-    Listen {
-        key: &'static str,
-        address: SocketAddr,
-        source: io::Error,
-    },
-    #[error("reconnect: {0}")]
-    Backoff(#[from] BackoffError),
-    #[error("a thread of the gateway ended while it started")]
-    Thread,
-}
-
-fn mend(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop the program that has it, or set another port",
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege, choose a higher one"
-        }
-        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
-        _ => "",
-    }
-}
 
 /// A gateway that runs. Needs an actix system around it.
 pub struct Running {
@@ -90,14 +49,6 @@ pub struct Running {
     store: Store,
     arbiters: Vec<Arbiter>,
     listening: Listening,
-}
-
-/// Where a gateway listens, with the ports that were taken for 0.
-#[derive(Clone, Debug)]
-pub struct Listening {
-    pub grpc: SocketAddr,
-    pub aes: Option<SocketAddr>,
-    pub plain: Option<SocketAddr>,
 }
 
 impl Running {
@@ -152,6 +103,7 @@ impl Running {
         let sessions = starter.reporting_to(registry.clone().recipient());
         let devices = [
             (sockets.aes, AcceptLink::Aes),
+            (sockets.tls, AcceptLink::Tls),
             (sockets.plain, AcceptLink::Plain),
         ];
         let listeners = accept_devices(&config, &sessions, devices);
@@ -204,134 +156,6 @@ impl Running {
             arbiter.stop();
         }
     }
-}
-
-/// Every listening socket, bound before anything runs.
-struct Sockets {
-    grpc: TcpListener,
-    aes: Option<TcpListener>,
-    plain: Option<TcpListener>,
-    listening: Listening,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let (grpc, grpc_address) = bind("grpc.listen", config.grpc.listen)?;
-        let aes = config
-            .aes
-            .listen
-            .0
-            .map(|address| bind("aes.listen", address));
-        let (aes, aes_address) = aes.transpose()?.unzip();
-        let plain = config
-            .plain
-            .listen
-            .0
-            .map(|address| bind("plain.listen", address));
-        let (plain, plain_address) = plain.transpose()?.unzip();
-        Ok(Self {
-            grpc,
-            aes,
-            plain,
-            listening: Listening {
-                grpc: grpc_address,
-                aes: aes_address,
-                plain: plain_address,
-            },
-        })
-    }
-}
-
-/// Lets devices in that dial.
-fn accept_devices(
-    config: &Config,
-    sessions: &Sessions,
-    sockets: [(Option<TcpListener>, AcceptLink); 2],
-) -> Vec<Addr<Listener>> {
-    let door = Door::new(WaitingRoom::new(
-        config.inbound.waiting_max,
-        config.inbound.waiting_per_source_max,
-    ));
-    let start = |(socket, link): (Option<TcpListener>, AcceptLink)| {
-        let sessions = sessions.clone();
-        let accept = move |accepted| sessions.accept(accepted, link);
-        socket.map(|socket| Listener::new(socket, door.clone(), accept).start())
-    };
-    sockets.into_iter().filter_map(start).collect()
-}
-
-/// Starts sessions, each on the next arbiter in turn.
-#[derive(Clone)]
-struct Sessions {
-    starter: Starter,
-    deps: Arc<Deps>,
-}
-
-/// What all sessions share, whoever they report to.
-#[derive(Clone)]
-struct Starter {
-    arbiters: Arc<[ArbiterHandle]>,
-    next: Arc<AtomicUsize>,
-    policy: Arc<session::Policy>,
-    keyring: Arc<Keyring>,
-    permits: Arc<Semaphore>,
-}
-
-impl Starter {
-    fn new(arbiters: &[Arbiter], config: &Config, keyring: Arc<Keyring>) -> Self {
-        Self {
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
-            next: Arc::default(),
-            policy: Arc::new(session::Policy::new(config)),
-            keyring,
-            permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
-        }
-    }
-
-    fn reporting_to(&self, reports: Recipient<SessionReport>) -> Sessions {
-        Sessions {
-            starter: self.clone(),
-            deps: Arc::new(Deps {
-                policy: Arc::clone(&self.policy),
-                keys: self.keyring.clone(),
-                permits: Arc::clone(&self.permits),
-                reports,
-            }),
-        }
-    }
-
-    fn arbiter(&self) -> &ArbiterHandle {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.arbiters[turn % self.arbiters.len()]
-    }
-}
-
-impl Sessions {
-    fn dial(&self, order: session::DialOrder) -> Addr<Session> {
-        let deps = Arc::clone(&self.deps);
-        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
-            Session::dialled(&order, deps)
-        })
-    }
-
-    fn accept(&self, accepted: Accepted, link: AcceptLink) {
-        let deps = Arc::clone(&self.deps);
-        let generation = Generation::accepted(accepted.number);
-        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
-            Session::inbound(
-                accepted.stream,
-                accepted.peer,
-                accepted.seat,
-                link,
-                generation,
-                deps,
-            )
-        });
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn warn_of_open_networks(config: &Config) {
@@ -408,18 +232,6 @@ fn surroundings(
         dial: Box::new(move |order| sessions.dial(order)),
         enrol: Box::new(|_| ()),
     }
-}
-
-fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen {
-        key,
-        address,
-        source,
-    };
-    let socket = listen::bind(address).map_err(failed)?;
-    let bound = socket.local_addr().map_err(failed)?;
-    let socket = TcpListener::from_std(socket).map_err(failed)?;
-    Ok((socket, bound))
 }
 
 fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {

@@ -39,6 +39,7 @@ impl Gateway {
             tracing::info!(
                 grpc = %listening.grpc,
                 aes = listening.aes.map(tracing::field::display),
+                tls = listening.tls.map(tracing::field::display),
                 plain = listening.plain.map(tracing::field::display),
                 "gateway started"
             );

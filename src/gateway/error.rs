@@ -1,0 +1,53 @@
+//! Why a gateway does not start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config;
+use crate::link::certs::CertsError;
+use crate::link::key_files::KeyFileError;
+use crate::link::keyring::KeyringError;
+use crate::link::tls::TlsError;
+use crate::registry::backoff::BackoffError;
+use crate::store::OpenError;
+
+/// Why the gateway did not start: one line that says what to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error("the data directory {path} cannot be made: {source}")]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    #[error(transparent)]
+    Certificate(#[from] CertsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
+    Listen {
+        key: &'static str,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("reconnect: {0}")]
+    Backoff(#[from] BackoffError),
+    #[error("a thread of the gateway ended while it started")]
+    Thread,
+}
+
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that has it, or set another port",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege, choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this host does not have that address",
+        _ => "",
+    }
+}

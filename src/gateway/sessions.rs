@@ -1,0 +1,109 @@
+//! Starts sessions: for the connections that devices open, and for those that the registry orders.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Actor, Addr, Arbiter, Recipient};
+use actix_rt::ArbiterHandle;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::device::Generation;
+use crate::link::keyring::Keyring;
+use crate::link::listen::{Accepted, Door, Listener};
+use crate::link::waiting_room::WaitingRoom;
+use crate::session::actor::{Deps, Session, SessionReport};
+use crate::session::{self, AcceptLink};
+
+/// Lets devices in that dial.
+pub(super) fn accept_devices(
+    config: &Config,
+    sessions: &Sessions,
+    sockets: [(Option<TcpListener>, AcceptLink); 3],
+) -> Vec<Addr<Listener>> {
+    let door = Door::new(WaitingRoom::new(
+        config.inbound.waiting_max,
+        config.inbound.waiting_per_source_max,
+    ));
+    let start = |(socket, link): (Option<TcpListener>, AcceptLink)| {
+        let sessions = sessions.clone();
+        let accept = move |accepted| sessions.accept(accepted, link);
+        socket.map(|socket| Listener::new(socket, door.clone(), accept).start())
+    };
+    sockets.into_iter().filter_map(start).collect()
+}
+
+/// Starts sessions, each on the next arbiter in turn.
+#[derive(Clone)]
+pub(super) struct Sessions {
+    starter: Starter,
+    deps: Arc<Deps>,
+}
+
+/// What all sessions share, whoever they report to.
+#[derive(Clone)]
+pub(super) struct Starter {
+    arbiters: Arc<[ArbiterHandle]>,
+    next: Arc<AtomicUsize>,
+    policy: Arc<session::Policy>,
+    keyring: Arc<Keyring>,
+    permits: Arc<Semaphore>,
+}
+
+impl Starter {
+    pub(super) fn new(arbiters: &[Arbiter], config: &Config, keyring: Arc<Keyring>) -> Self {
+        Self {
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            next: Arc::default(),
+            policy: Arc::new(session::Policy::new(config)),
+            keyring,
+            permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
+        }
+    }
+
+    pub(super) fn reporting_to(&self, reports: Recipient<SessionReport>) -> Sessions {
+        Sessions {
+            starter: self.clone(),
+            deps: Arc::new(Deps {
+                policy: Arc::clone(&self.policy),
+                keys: self.keyring.clone(),
+                permits: Arc::clone(&self.permits),
+                reports,
+            }),
+        }
+    }
+
+    fn arbiter(&self) -> &ArbiterHandle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.arbiters[turn % self.arbiters.len()]
+    }
+}
+
+impl Sessions {
+    pub(super) fn dial(&self, order: session::DialOrder) -> Addr<Session> {
+        let deps = Arc::clone(&self.deps);
+        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
+            Session::dialled(&order, deps)
+        })
+    }
+
+    fn accept(&self, accepted: Accepted, link: AcceptLink) {
+        let deps = Arc::clone(&self.deps);
+        let generation = Generation::accepted(accepted.number);
+        Session::start_in_arbiter(self.starter.arbiter(), move |_| {
+            Session::inbound(
+                accepted.stream,
+                accepted.peer,
+                accepted.seat,
+                link,
+                generation,
+                deps,
+            )
+        });
+    }
+}
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
