@@ -200,6 +200,7 @@ async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {
     let retention = Retention {
         events_max: config.events.keep_max,
         age_max: config.events.keep_for,
+        audit_max: config.access.audit_keep_max,
     };
     let opening = tokio::task::spawn_blocking(move || Store::open(&directory, retention));
     Ok(opening.await.map_err(|_| StartError::Thread)??)

@@ -34,6 +34,8 @@ pub struct Retention {
     pub events_max: u64,
     /// Judged by the newest event of a batch, whenever events are written and at each start.
     pub age_max: Duration,
+    /// Entries of the audit log; the oldest go first.
+    pub audit_max: u64,
 }
 
 /// The numbers of one start of the gateway.
@@ -240,6 +242,7 @@ mod tests {
     const RETENTION: Retention = Retention {
         events_max: 6,
         age_max: Duration::from_millis(40),
+        audit_max: 1,
     };
 
     /// What may happen to a log.

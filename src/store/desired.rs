@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::device::DeviceId;
 use crate::identity::Identity;
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::records::{Record, RecordKey};
 use crate::registry::{AutoDevice, StoreChange};
 
 /// The desired state. The store holds a copy of what it acknowledged: the export is made from it,
@@ -14,6 +15,7 @@ pub struct Desired {
     pub devices: BTreeMap<DeviceId, AutoDevice>,
     pub accept_filter: AcceptFilter,
     pub identities: BTreeMap<DeviceId, Identity>,
+    pub records: BTreeMap<RecordKey, Record>,
     /// Event numbers below this may have been given out.
     pub events_reserved: u64,
     /// How many groups of changes were acknowledged, starts counting as one each.
@@ -47,7 +49,16 @@ impl Desired {
             StoreChange::ReserveEvents(reserved) => {
                 self.events_reserved = self.events_reserved.max(*reserved);
             }
-            StoreChange::PutRecords(_) | StoreChange::DeleteRecords(_) | StoreChange::All(_) => {}
+            StoreChange::PutRecords(records) => {
+                let records = records.iter().map(|record| (record.key(), record.clone()));
+                self.records.extend(records);
+            }
+            StoreChange::DeleteRecords(keys) => {
+                for key in keys {
+                    self.records.remove(key);
+                }
+            }
+            StoreChange::All(changes) => changes.iter().for_each(|change| self.apply(change)),
         }
     }
 
@@ -73,6 +84,7 @@ impl Desired {
                 changes.push(StoreChange::PutIdentity(*id, identity.clone()));
             }
         }
+        changes.extend(self.repair_records(found));
         if self.events_reserved > found.events_reserved {
             changes.push(StoreChange::ReserveEvents(self.events_reserved));
         }
@@ -81,6 +93,23 @@ impl Desired {
             changes,
             stray_identities: found.identities.keys().filter(stray).copied().collect(),
         }
+    }
+
+    fn repair_records(&self, found: &Self) -> Vec<StoreChange> {
+        let mut changes = Vec::new();
+        let differs =
+            |(key, record): &(&RecordKey, &Record)| found.records.get(key) != Some(record);
+        let put = self.records.iter().filter(differs);
+        let put: Vec<_> = put.map(|(_, record)| record.clone()).collect();
+        if !put.is_empty() {
+            changes.push(StoreChange::PutRecords(put));
+        }
+        let stray = |key: &&RecordKey| !self.records.contains_key(key);
+        let delete: Vec<_> = found.records.keys().filter(stray).cloned().collect();
+        if !delete.is_empty() {
+            changes.push(StoreChange::DeleteRecords(delete));
+        }
+        changes
     }
 }
 
@@ -92,9 +121,88 @@ pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::access::Role;
+    use crate::registry::records::{
+        PreviousDigest, Refusal, Slaves, StoredCredential, StoredToken,
+    };
+
+    fn any_id() -> impl Strategy<Value = DeviceId> {
+        (1..9u32).prop_filter_map("zero is no device", DeviceId::new)
+    }
+
+    fn any_identity() -> impl Strategy<Value = Identity> {
+        ("[a-z]{0,3}", "[a-z]{1,3}")
+            .prop_map(|(owner, device)| Identity::new(&owner, &device).expect("valid names"))
+    }
+
+    fn any_credential() -> impl Strategy<Value = StoredCredential> {
+        let previous = proptest::option::of((any::<[u8; 32]>(), any::<u64>()));
+        (
+            any_identity(),
+            any::<[u8; 32]>(),
+            previous,
+            any::<u64>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(identity, digest, previous, created_unix_ms, made_for_tls)| StoredCredential {
+                    identity,
+                    digest,
+                    previous: previous.map(|(digest, holds_until_unix_ms)| PreviousDigest {
+                        digest,
+                        holds_until_unix_ms,
+                    }),
+                    created_unix_ms,
+                    made_for_tls,
+                },
+            )
+    }
+
+    fn any_token() -> impl Strategy<Value = StoredToken> {
+        let role = proptest::sample::select(Role::ALL.to_vec());
+        let times = (any::<u64>(), proptest::option::of(any::<u64>()));
+        ("[a-z]{1,3}", role, any::<[u8; 32]>(), times, ".{0,5}").prop_map(
+            |(name, role, digest, (created_unix_ms, expires_unix_ms), by)| StoredToken {
+                name: name.into(),
+                role,
+                digest,
+                created_unix_ms,
+                expires_unix_ms,
+                created_by: by.into(),
+            },
+        )
+    }
+
+    pub fn any_record() -> impl Strategy<Value = Record> {
+        let slaves = (any_id(), vec(any_id(), 0..3), vec(any_id(), 0..3));
+        let refusal = (any_id(), ".{0,5}", any::<u64>(), any::<u64>());
+        prop_oneof![
+            slaves.prop_map(|(parent, rs485, wiegand)| Record::Slaves(Slaves {
+                parent,
+                rs485,
+                wiegand
+            })),
+            any_credential().prop_map(Record::Credential),
+            refusal.prop_map(
+                |(device, by, unix_ms, expires_unix_ms)| Record::Refusal(Refusal {
+                    device,
+                    by: by.into(),
+                    unix_ms,
+                    expires_unix_ms
+                })
+            ),
+            any_id().prop_map(Record::Enrolment),
+            any_token().prop_map(Record::Token),
+        ]
+    }
 
     pub fn any_change() -> impl Strategy<Value = StoreChange> {
-        let id = || (1..9u32).prop_filter_map("zero is no device", DeviceId::new);
+        let all = vec(any_single_change(), 0..4).prop_map(StoreChange::All);
+        prop_oneof![5 => any_single_change(), 1 => all]
+    }
+
+    fn any_single_change() -> impl Strategy<Value = StoreChange> {
+        let id = any_id;
         let device = (id(), any::<u32>(), any::<u16>(), any::<bool>()).prop_map(
             |(id, ip, port, use_ssl)| AutoDevice {
                 id,
@@ -119,6 +227,9 @@ pub mod tests {
                 StoreChange::PutIdentity(id, Identity::new(&owner, &device).expect("valid names"))
             }),
             (0..1u64 << 60).prop_map(StoreChange::ReserveEvents),
+            vec(any_record(), 1..4).prop_map(StoreChange::PutRecords),
+            vec(any_record().prop_map(|record| record.key()), 1..4)
+                .prop_map(StoreChange::DeleteRecords),
         ]
     }
 

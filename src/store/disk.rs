@@ -1,21 +1,28 @@
 //! sled, with its blind spots covered. Every call blocks; only the store's thread makes them.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
-use sled::transaction::{ConflictableTransactionError, TransactionError};
-use sled::{Batch as Writes, Db, IVec, Transactional, Tree};
+use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
+use sled::{Batch as TreeWrites, Db, IVec, Transactional, Tree};
 
 use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
 use crate::registry::StoreChange;
+use crate::registry::records::{AuditEntry, Record};
 use crate::store::coverage::{self, Batch, Coverage, Run};
 use crate::store::desired::Desired;
 use crate::store::gather::Gathered;
-use crate::store::{gather, record};
+use crate::store::writes::{Place, Writes};
+use crate::store::{gather, record, stored_record};
 
 /// The schema that this gateway reads and writes.
-pub const SCHEMA: u32 = 1;
+///
+/// 1: devices, accept filter, identities, events. 2: records and the audit log came, and events of
+/// decisions on pending devices. A gateway that knows 1 alone would set those events aside, and let
+/// a device that has a credential in with the fleet key, so it must not open what 2 wrote.
+pub const SCHEMA: u32 = 2;
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -23,7 +30,6 @@ const KEY_SCHEMA: &[u8] = b"schema";
 const KEY_NUMBERS: &[u8] = b"numbers";
 const KEY_GROUPS: &[u8] = b"groups";
 const KEY_COVERAGE: &[u8] = b"coverage";
-const KEY_FILTER: &[u8] = b"filter";
 
 /// Why the disk did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +77,8 @@ pub struct Loaded {
     pub batches: Vec<Batch>,
     /// The first numbers of batches that were copied aside and are still to be dropped.
     pub damaged_batches: Vec<u64>,
+    /// The numbers of the first and the last entry of the audit log.
+    pub audit: Option<(u64, u64)>,
 }
 
 pub struct Disk {
@@ -83,6 +91,11 @@ pub struct Disk {
     identities: Tree,
     events: Tree,
     last_status: Tree,
+    slaves: Tree,
+    credentials: Tree,
+    approvals: Tree,
+    tokens: Tree,
+    audit: Tree,
     quarantine: Tree,
 }
 
@@ -107,6 +120,11 @@ impl Disk {
             identities: db.open_tree("identities")?,
             events: db.open_tree("events")?,
             last_status: db.open_tree("last_status")?,
+            slaves: db.open_tree("slaves")?,
+            credentials: db.open_tree("credentials")?,
+            approvals: db.open_tree("approvals")?,
+            tokens: db.open_tree("tokens")?,
+            audit: db.open_tree("audit")?,
             quarantine: db.open_tree("quarantine")?,
             db,
         };
@@ -119,45 +137,35 @@ impl Disk {
     /// # Errors
     /// [`DiskError`]; then every write fails until the store is opened again.
     pub fn apply(&self, change: &StoreChange) -> Result<(), DiskError> {
-        let mut writes = Writes::default();
-        let tree = match change {
-            StoreChange::PutDevices(devices) => {
-                for device in devices {
-                    let key = &record::device_key(device.id);
-                    writes.insert(key, record::encode_device(device));
-                }
-                &self.devices
-            }
-            StoreChange::DeleteDevices(ids) => {
-                ids.iter()
-                    .for_each(|id| writes.remove(&record::device_key(*id)));
-                &self.devices
-            }
-            StoreChange::PutAcceptFilter(filter) => {
-                writes.insert(KEY_FILTER, record::encode_accept_filter(filter));
-                &self.accept_filter
-            }
-            StoreChange::PutIdentity(id, identity) => {
-                let key = &record::device_key(*id);
-                writes.insert(key, record::encode_identity(*id, identity));
-                &self.identities
-            }
-            StoreChange::ReserveEvents(reserved) => {
-                let reserved = self.reserved()?.max(*reserved);
-                writes.insert(KEY_NUMBERS, record::encode_numbers(reserved));
-                &self.meta
-            }
-            StoreChange::PutRecords(_) | StoreChange::DeleteRecords(_) | StoreChange::All(_) => {
-                return Ok(());
-            }
-        };
-        Ok(tree.apply_batch(writes)?)
+        let writes = Writes::of(change);
+        let mut trees: Vec<(Tree, TreeWrites)> = Vec::new();
+        if let Some(reserve) = writes.reserve {
+            let reserved = self.reserved()?.max(reserve);
+            let mut meta = TreeWrites::default();
+            meta.insert(KEY_NUMBERS, record::encode_numbers(reserved));
+            trees.push((self.meta.clone(), meta));
+        }
+        let places = writes.trees.into_iter();
+        trees.extend(places.map(|(place, writes)| (self.tree(place).clone(), writes)));
+        write(trees)
+    }
+
+    const fn tree(&self, place: Place) -> &Tree {
+        match place {
+            Place::Devices => &self.devices,
+            Place::AcceptFilter => &self.accept_filter,
+            Place::Identities => &self.identities,
+            Place::Slaves => &self.slaves,
+            Place::Credentials => &self.credentials,
+            Place::Approvals => &self.approvals,
+            Place::Tokens => &self.tokens,
+        }
     }
 
     /// # Errors
     /// [`DiskError`].
     pub fn remove_identities(&self, ids: &[DeviceId]) -> Result<(), DiskError> {
-        let mut writes = Writes::default();
+        let mut writes = TreeWrites::default();
         ids.iter()
             .for_each(|id| writes.remove(&record::device_key(*id)));
         Ok(self.identities.apply_batch(writes)?)
@@ -177,7 +185,7 @@ impl Disk {
     /// # Errors
     /// [`DiskError`].
     pub fn start_run(&self, coverage: &Coverage, reserved: u64) -> Result<(), DiskError> {
-        let mut writes = Writes::default();
+        let mut writes = TreeWrites::default();
         writes.insert(KEY_SCHEMA, record::encode_schema(SCHEMA));
         writes.insert(KEY_NUMBERS, record::encode_numbers(reserved));
         writes.insert(KEY_COVERAGE, encode_coverage(coverage));
@@ -207,10 +215,7 @@ impl Disk {
             meta.insert(KEY_COVERAGE, encode_coverage(coverage))?;
             Ok::<(), ConflictableTransactionError<()>>(())
         });
-        done.map_err(|error| match error {
-            TransactionError::Storage(error) => error.into(),
-            TransactionError::Abort(()) => DiskError::Refused("the write was aborted".into()),
-        })
+        done.map_err(not_done)
     }
 
     /// Drops batches of the event log by their first numbers, and stores what it covers then.
@@ -238,6 +243,54 @@ impl Disk {
                 Ok(None)
             }
         }
+    }
+
+    /// Writes entries of the audit log by their numbers, and drops those with the numbers of
+    /// `trimmed`.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn write_audit<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a AuditEntry>,
+        trimmed: Range<u64>,
+    ) -> Result<(), DiskError> {
+        let mut writes = TreeWrites::default();
+        for entry in entries {
+            let key = &stored_record::audit_key(entry.number);
+            writes.insert(key, stored_record::encode_audit(entry));
+        }
+        let [from, to] = [trimmed.start, trimmed.end].map(stored_record::audit_key);
+        for key in self.audit.range(from..to).keys() {
+            writes.remove(key?);
+        }
+        Ok(self.audit.apply_batch(writes)?)
+    }
+
+    /// Entries of the audit log with a greater number than `after`, oldest first, at most `max`.
+    /// Those that do not decode are moved aside.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn audit(&self, after: u64, max: usize) -> Result<Vec<AuditEntry>, DiskError> {
+        let mut entries = Vec::new();
+        let Some(first) = after.checked_add(1) else {
+            return Ok(entries);
+        };
+        for entry in self.audit.range(stored_record::audit_key(first)..) {
+            if entries.len() >= max {
+                break;
+            }
+            let (key, value) = entry?;
+            match stored_record::decode_audit(&key, &value) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    self.copy_aside(&self.audit, &key, &value, &error)?;
+                    self.audit.remove(key)?;
+                }
+            }
+        }
+        Ok(entries)
     }
 
     /// Hands everything to the operating system: safe from the end of this process.
@@ -293,6 +346,8 @@ impl Disk {
             desired.identities.insert(id, identity);
             Ok(())
         })?;
+        self.take_records(desired)?;
+        loaded.audit = self.audit_bounds()?;
         let last_statuses = &mut loaded.last_statuses;
         self.take(&self.last_status, |key, value| {
             last_statuses.push(record::decode_last_status(key, value)?);
@@ -306,6 +361,41 @@ impl Disk {
         let first = |key: &IVec| Some(u64::from_be_bytes(key.as_ref().try_into().ok()?));
         loaded.damaged_batches = damaged.iter().filter_map(first).collect();
         Ok(loaded)
+    }
+
+    fn take_records(&self, desired: &mut Desired) -> Result<(), DiskError> {
+        type Decode = fn(&[u8], &[u8]) -> Result<Record, record::RecordError>;
+        let kinds: [(&Tree, Decode); 4] = [
+            (&self.slaves, stored_record::decode_slaves),
+            (&self.credentials, stored_record::decode_credential),
+            (&self.approvals, stored_record::decode_approval),
+            (&self.tokens, stored_record::decode_token),
+        ];
+        for (tree, decode) in kinds {
+            self.take(tree, |key, value| {
+                let record = decode(key, value)?;
+                desired.records.insert(record.key(), record);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn audit_bounds(&self) -> Result<Option<(u64, u64)>, DiskError> {
+        // A key that is no number would stand at either end or between; it is of no use anywhere.
+        let mut bounds = None;
+        for entry in &self.audit {
+            let (key, value) = entry?;
+            match stored_record::audit_number(&key) {
+                Some(number) => bounds = Some((bounds.map_or(number, |(first, _)| first), number)),
+                None => {
+                    let error = record::RecordError::Key(key.len(), 8);
+                    self.copy_aside(&self.audit, &key, &value, &error)?;
+                    self.audit.remove(key)?;
+                }
+            }
+        }
+        Ok(bounds)
     }
 
     fn check_schema(&self) -> Result<(), DiskError> {
@@ -382,12 +472,38 @@ impl Disk {
     }
 }
 
+/// Applies all writes, or none: sled recovers a transaction whole or not at all.
+fn write(mut trees: Vec<(Tree, TreeWrites)>) -> Result<(), DiskError> {
+    if trees.len() <= 1 {
+        // A batch of one tree need not read what it replaces.
+        let only = trees.pop();
+        return only.map_or(Ok(()), |(tree, writes)| Ok(tree.apply_batch(writes)?));
+    }
+    let (trees, writes): (Vec<Tree>, Vec<TreeWrites>) = trees.into_iter().unzip();
+    let done = trees
+        .as_slice()
+        .transaction(|trees: &Vec<TransactionalTree>| {
+            for (tree, writes) in trees.iter().zip(&writes) {
+                tree.apply_batch(writes)?;
+            }
+            Ok::<(), ConflictableTransactionError<()>>(())
+        });
+    done.map_err(not_done)
+}
+
+fn not_done(error: TransactionError<()>) -> DiskError {
+    match error {
+        TransactionError::Storage(error) => error.into(),
+        TransactionError::Abort(()) => DiskError::Refused("the write was aborted".into()),
+    }
+}
+
 fn encode_coverage(coverage: &Coverage) -> Vec<u8> {
     record::encode_coverage(coverage.floor(), &coverage.runs())
 }
 
-fn event_writes(gathered: &Gathered, count: usize, trimmed: &[u64]) -> Writes {
-    let mut writes = Writes::default();
+fn event_writes(gathered: &Gathered, count: usize, trimmed: &[u64]) -> TreeWrites {
+    let mut writes = TreeWrites::default();
     if let Some(first) = gathered.iter().take(count).next() {
         let value = record::encode_batch(gathered.iter().take(count));
         writes.insert(&record::batch_key(first.number), value);
@@ -398,7 +514,7 @@ fn event_writes(gathered: &Gathered, count: usize, trimmed: &[u64]) -> Writes {
     writes
 }
 
-fn status_writes(gathered: &Gathered, count: usize) -> Writes {
+fn status_writes(gathered: &Gathered, count: usize) -> TreeWrites {
     let mut statuses = gathered
         .lost()
         .map(|lost| lost.statuses.clone())
@@ -406,7 +522,7 @@ fn status_writes(gathered: &Gathered, count: usize) -> Writes {
     for event in gathered.iter().take(count) {
         gather::note_status(&mut statuses, event);
     }
-    let mut writes = Writes::default();
+    let mut writes = TreeWrites::default();
     for (id, status) in statuses {
         let key = &record::device_key(id);
         match status {

@@ -6,7 +6,11 @@
 //! {"device":{"id":7,"address":"192.0.2.7:51211","use_ssl":false}}
 //! {"accept_filter":{"allow_all":false,"device_ids":[7],"ip_addrs":[],"subnet_masks":[]}}
 //! {"identity":{"id":3221225472,"owner":"","device":"lamp"}}
+//! {"slaves":{"parent":7,"rs485":[71,72],"wiegand":[]}}
+//! {"enrolment":{"device":9}}
 //! ```
+//!
+//! Secrets are there as digests only, in hex; the audit log and the events are not part of it.
 
 use std::net::SocketAddrV4;
 
@@ -17,6 +21,7 @@ use crate::identity::Identity;
 use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
 use crate::store::desired::Desired;
+use crate::store::export_record::RecordLine;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -38,6 +43,7 @@ enum Line {
     Identity {
         identity: IdentityLine,
     },
+    Record(RecordLine),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +93,9 @@ pub fn write(desired: &Desired) -> Vec<u8> {
     push(&mut text, &filter_line(&desired.accept_filter));
     for (id, identity) in &desired.identities {
         push(&mut text, &identity_line(*id, identity));
+    }
+    for record in desired.records.values() {
+        push(&mut text, &Line::Record(RecordLine::of(record)));
     }
     text
 }
@@ -192,11 +201,15 @@ fn read_line(line: &[u8], desired: &mut Desired) -> Result<(), String> {
             let identity = identity.map_err(|error| error.to_string())?;
             desired.identities.insert(id, identity);
         }
+        Line::Record(line) => {
+            let record = line.record()?;
+            desired.records.insert(record.key(), record);
+        }
     }
     Ok(())
 }
 
-fn device_id(id: u32) -> Result<DeviceId, String> {
+pub(super) fn device_id(id: u32) -> Result<DeviceId, String> {
     DeviceId::new(id).ok_or_else(|| "the device ID is 0 instead of 1 to 4294967295".to_owned())
 }
 

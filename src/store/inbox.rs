@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 
 use crate::event::History;
 use crate::event::StatusEvent;
+use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, StoreChange};
 use crate::store::Health;
+use crate::store::audit::AUDIT_WAITING_MAX;
 use crate::store::gather::Gathered;
 
 /// So many changes wait at most. The registry bounds the commits it has in flight well below.
@@ -16,17 +18,39 @@ pub const CHANGES_MAX: usize = 16_384;
 /// So many questions for the event log wait at most, because each answer may be large.
 pub const QUERIES_MAX: usize = 64;
 
-pub struct Query {
-    pub after: u64,
-    pub until: u64,
-    pub answer: oneshot::Sender<Result<History, String>>,
+/// A change that waits, and who is told what came of it.
+pub struct Pending {
+    pub change: StoreChange,
+    pub asked_by: AskedBy,
+}
+
+/// Who is told whether a change is on disk.
+pub enum AskedBy {
+    /// The registry, through [`OnCommit`](crate::store::OnCommit).
+    Registry(CommitId),
+    /// Whoever holds the other end; it may have gone away.
+    Caller(oneshot::Sender<Result<(), String>>),
+}
+
+pub enum Query {
+    Events {
+        after: u64,
+        until: u64,
+        answer: oneshot::Sender<Result<History, String>>,
+    },
+    Audit {
+        after: u64,
+        max: usize,
+        answer: oneshot::Sender<Result<Vec<AuditEntry>, String>>,
+    },
 }
 
 /// What waited since the thread last looked.
 #[derive(Default)]
 pub struct Work {
-    pub changes: Vec<(CommitId, StoreChange)>,
+    pub changes: Vec<Pending>,
     pub events: Gathered,
+    pub audit: Vec<AuditEntry>,
     pub queries: Vec<Query>,
     pub closing: bool,
 }
@@ -57,12 +81,12 @@ pub enum NotTaken {
 impl Inbox {
     /// # Errors
     /// [`NotTaken`].
-    pub fn put_change(&self, id: CommitId, change: StoreChange) -> Result<(), NotTaken> {
+    pub fn put_change(&self, pending: Pending) -> Result<(), NotTaken> {
         self.put(|work| {
             if work.changes.len() >= CHANGES_MAX {
                 return Err(NotTaken::Full);
             }
-            work.changes.push((id, change));
+            work.changes.push(pending);
             Ok(())
         })
     }
@@ -84,6 +108,18 @@ impl Inbox {
     pub fn put_events(&self, events: Vec<StatusEvent>) -> Result<(), NotTaken> {
         self.put(|work| {
             events.into_iter().for_each(|event| work.events.push(event));
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_audit(&self, entry: AuditEntry) -> Result<(), NotTaken> {
+        self.put(|work| {
+            if work.audit.len() >= AUDIT_WAITING_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.audit.push(entry);
             Ok(())
         })
     }
@@ -149,6 +185,7 @@ impl Work {
     fn is_empty(&self) -> bool {
         self.changes.is_empty()
             && self.events.is_empty()
+            && self.audit.is_empty()
             && self.queries.is_empty()
             && !self.closing
     }

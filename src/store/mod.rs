@@ -2,25 +2,29 @@
 //!
 //! Nothing here blocks a caller but [`Store::open`] and [`Store::close`]. Changes that wait
 //! together are written as one group: each as one atomic batch, then one flush, then one
-//! `sync_data`, and only then are they acknowledged. Status events are gathered and written in
-//! batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
+//! `sync_data`, and only then are they acknowledged. Status events and the audit log are gathered
+//! and written in batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
 //! text and the store opens its files anew until they work again.
 //!
 //! In the data directory: `store` (sled), `store.owner` (who has it open), `export.jsonl` (the
 //! desired state for people and for the day on which sled cannot be opened), and, after such a
 //! day, `store.quarantine-<seconds since the Unix epoch>`.
 
+mod audit;
 pub mod coverage;
 pub mod debounce;
 pub mod desired;
 mod disk;
 pub mod export;
+mod export_record;
 mod files;
 pub mod gather;
 mod inbox;
 mod open;
 pub mod record;
+mod stored_record;
 mod worker;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +41,9 @@ pub use crate::store::open::OpenError;
 
 use crate::event::History;
 use crate::event::StatusEvent;
+use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, StoreChange, Stored};
-use crate::store::inbox::{Inbox, Query};
+use crate::store::inbox::{AskedBy, Inbox, NotTaken, Pending, Query};
 
 /// So many event numbers are reserved at each start.
 pub const EVENT_BLOCK: u64 = 1_000_000;
@@ -107,9 +112,55 @@ impl Store {
     /// At most 16,384 wait; beyond, and once the store is closed, `on_commit` is told of the
     /// failure at once, on the caller's thread.
     pub fn apply(&self, id: CommitId, change: StoreChange) {
-        if let Err(error) = self.shared.inbox.put_change(id, change) {
+        let asked_by = AskedBy::Registry(id);
+        if let Err(error) = self.shared.inbox.put_change(Pending { change, asked_by }) {
             (self.shared.on_commit)(id, Err(error.to_string()));
         }
+    }
+
+    /// Has a change written, as [`Store::apply`] does, in one order with its changes; the caller
+    /// is told. The change is given to the store by the call itself: whether the future is waited
+    /// for makes no difference to it.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too much waits, or the store is closed.
+    pub fn commit(
+        &self,
+        change: StoreChange,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        let asked_by = AskedBy::Caller(answer);
+        let taken = self.shared.inbox.put_change(Pending { change, asked_by });
+        answer_of(taken, answered)
+    }
+
+    /// Has an entry written to the audit log. Its number is given by the store: ascending, and
+    /// never given twice to what [`Store::audit`] told.
+    ///
+    /// It is on disk within 50 ms or so; at most 16,384 wait for a disk that refuses, then newer
+    /// ones are dropped and the log says so.
+    pub fn append_audit(&self, entry: AuditEntry) {
+        if let Err(error) = self.shared.inbox.put_audit(entry) {
+            tracing::error!(%error, "an entry of the audit log was dropped");
+        }
+    }
+
+    /// Entries of the audit log with a greater number than `after`, oldest first, at most `max`.
+    /// All that is told is on disk.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn audit(
+        &self,
+        after: u64,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<AuditEntry>, String>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        let taken = self
+            .shared
+            .inbox
+            .put_query(Query::Audit { after, max, answer });
+        answer_of(taken, answered)
     }
 
     /// Has events written to the log, whose numbers are above all before them. Give an event to
@@ -136,16 +187,12 @@ impl Store {
         until: u64,
     ) -> impl Future<Output = Result<History, String>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let taken = self.shared.inbox.put_query(Query {
+        let taken = self.shared.inbox.put_query(Query::Events {
             after,
             until,
             answer,
         });
-        async move {
-            taken.map_err(|error| error.to_string())?;
-            let answered = answered.await;
-            answered.unwrap_or_else(|_| Err("the store did not answer".to_owned()))
-        }
+        answer_of(taken, answered)
     }
 
     pub fn health(&self) -> Health {
@@ -169,6 +216,15 @@ impl Store {
             Some(Err(_)) => Err("the store's thread panicked".to_owned()),
         }
     }
+}
+
+async fn answer_of<T>(
+    taken: Result<(), NotTaken>,
+    answered: oneshot::Receiver<Result<T, String>>,
+) -> Result<T, String> {
+    taken.map_err(|error| error.to_string())?;
+    let answered = answered.await;
+    answered.unwrap_or_else(|_| Err("the store did not answer".to_owned()))
 }
 
 impl Opened {

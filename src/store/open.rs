@@ -40,8 +40,18 @@ pub struct Found {
     pub disk: Disk,
     pub desired: Desired,
     pub coverage: Coverage,
+    pub audit: AuditStart,
     /// Keeps other processes out until it is dropped.
     pub lock: File,
+}
+
+/// Where the audit log goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditStart {
+    /// The numbers of the first and the last entry on disk.
+    pub stored: Option<(u64, u64)>,
+    /// The number to begin with when there is none.
+    pub base: u64,
 }
 
 /// Opens, sets aside what is damaged, and begins a run of the event log.
@@ -75,6 +85,7 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         disk,
         desired: begun.desired,
         coverage: begun.coverage,
+        audit: begun.audit,
         lock,
     };
     Ok((found, begun.stored))
@@ -105,6 +116,7 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 struct Begun {
     desired: Desired,
     coverage: Coverage,
+    audit: AuditStart,
     stored: Stored,
 }
 
@@ -165,6 +177,7 @@ fn quarantine(layout: &Layout, unix_seconds: u64) -> Result<(Disk, Loaded), Disk
         set_aside = %aside.display(),
         devices = imported.devices.len(),
         identities = imported.identities.len(),
+        records = imported.records.len(),
         "the gateway goes on with the newest export; statuses and events before it are gone"
     );
     loaded.desired = imported;
@@ -208,6 +221,14 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
         true => desired.events_reserved,
         false => base_without_record(desired.events_reserved, clock::now()),
     };
+    let audit = AuditStart {
+        stored: loaded.audit,
+        base: match loaded.numbers_known {
+            true => 1,
+            // The log was lost; what was told of it must not be told again as something else.
+            false => clock::now().unix_ms.saturating_mul(SKIP_PER_MS),
+        },
+    };
     let reserved = base.saturating_add(EVENT_BLOCK + 1);
     let (floor, runs) = loaded.coverage.unwrap_or((base, Vec::new()));
     let batches = loaded.batches;
@@ -227,7 +248,7 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
             .iter()
             .map(|(id, identity)| (*id, identity.clone()))
             .collect(),
-        records: Vec::new(),
+        records: desired.records.values().cloned().collect(),
         last_statuses: loaded.last_statuses,
         event_next: base.saturating_add(1),
         events_reserved: reserved,
@@ -235,6 +256,7 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
     let begun = Begun {
         desired,
         coverage,
+        audit,
         stored,
     };
     Ok((disk, begun))

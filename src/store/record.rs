@@ -12,7 +12,7 @@ use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
 use crate::store::coverage::Run;
 
-mod proto {
+pub(super) mod proto {
     tonic::include_proto!("gatehouse.store");
 }
 
@@ -41,6 +41,16 @@ pub enum RecordError {
     Order,
     #[error("the runs are not in the order of their numbers")]
     Runs,
+    #[error("the digest has {0} bytes instead of 32")]
+    Digest(usize),
+    #[error("{0:?} is no name of a role")]
+    Role(String),
+    #[error("the token's name is not 1 to 64 of A-Z a-z 0-9 . _ -")]
+    TokenName,
+    #[error("it is neither a refusal nor an enrolment")]
+    NoKind,
+    #[error("the key belongs to another record")]
+    OtherRecord,
 }
 
 /// The key of a device in every tree.
@@ -285,7 +295,7 @@ fn cause(record: proto::Cause) -> Result<Cause, RecordError> {
     }
 }
 
-fn device_id(id: u32) -> Result<DeviceId, RecordError> {
+pub(super) fn device_id(id: u32) -> Result<DeviceId, RecordError> {
     DeviceId::new(id).ok_or(RecordError::NoDevice)
 }
 
@@ -319,6 +329,8 @@ mod tests {
             Change::Changed,
             Change::Removed,
             Change::Refused,
+            Change::Approved,
+            Change::Denied,
         ]);
         let cause = proptest::option::of((select(CauseKind::ALL.to_vec()), ".{0,20}"));
         let next_try = proptest::option::of(any::<u64>());
@@ -445,7 +457,7 @@ mod tests {
             decode_batch(&batch_key(1), &event_bytes(alter)).unwrap_err()
         };
         assert_eq!(decode(|event| event.change = 0), RecordError::Change(0));
-        assert_eq!(decode(|event| event.change = 5), RecordError::Change(5));
+        assert_eq!(decode(|event| event.change = 7), RecordError::Change(7));
         assert_eq!(decode(|event| event.new = 3), RecordError::Status(3));
         assert_eq!(
             decode(|event| event.old = Some(-1)),

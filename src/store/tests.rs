@@ -11,15 +11,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Role;
 use crate::device::{DeviceId, Status};
 use crate::event::Change;
 use crate::identity::Identity;
 use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::records::{Record, RecordKey, Refusal, Slaves, StoredCredential, StoredToken};
 
 const RETENTION: Retention = Retention {
     events_max: 100_000,
     age_max: std::time::Duration::from_secs(u64::MAX / 1_000_000),
+    audit_max: 1000,
 };
 
 type Commits = Receiver<(CommitId, Result<(), String>)>;
@@ -78,11 +81,72 @@ fn event(number: u64) -> StatusEvent {
     }
 }
 
-fn history(store: &Store, after: u64, until: u64) -> Result<History, String> {
+fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime
-        .expect("a runtime")
-        .block_on(store.events(after, until))
+    runtime.expect("a runtime").block_on(future)
+}
+
+fn history(store: &Store, after: u64, until: u64) -> Result<History, String> {
+    wait(store.events(after, until))
+}
+
+fn audit_entry(call: &str) -> AuditEntry {
+    AuditEntry {
+        number: 0,
+        unix_ms: 5,
+        caller: "token ci".into(),
+        peer: "127.0.0.1:9".into(),
+        call: call.into(),
+        arguments: "device 7".into(),
+        result: "OK".into(),
+    }
+}
+
+/// The numbers and the calls of the audit log after `after`.
+fn audited(store: &Store, after: u64) -> Vec<(u64, String)> {
+    let entries = wait(store.audit(after, 10_000)).expect("the log can be read");
+    let entry = |entry: &AuditEntry| (entry.number, entry.call.to_string());
+    entries.iter().map(entry).collect()
+}
+
+/// One record of each kind.
+fn records() -> Vec<Record> {
+    let credential = StoredCredential {
+        identity: Identity::new("home", "lamp").expect("valid names"),
+        digest: [1; 32],
+        previous: None,
+        created_unix_ms: 4,
+        made_for_tls: true,
+    };
+    let refusal = Refusal {
+        device: id(5),
+        by: "token ci".into(),
+        unix_ms: 1,
+        expires_unix_ms: 2,
+    };
+    let token = StoredToken {
+        name: "ci".into(),
+        role: Role::Operator,
+        digest: [2; 32],
+        created_unix_ms: 3,
+        expires_unix_ms: Some(9),
+        created_by: "anonymous".into(),
+    };
+    vec![
+        slaves(7, [71, 72]),
+        Record::Credential(credential),
+        Record::Refusal(refusal),
+        Record::Enrolment(id(5)),
+        Record::Token(token),
+    ]
+}
+
+fn slaves(parent: u32, rs485: impl IntoIterator<Item = u32>) -> Record {
+    Record::Slaves(Slaves {
+        parent: id(parent),
+        rs485: rs485.into_iter().map(id).collect(),
+        wiegand: vec![id(9)],
+    })
 }
 
 /// The numbers of the events after `after`; `None` for a gap.
@@ -203,6 +267,143 @@ fn a_large_request_is_there_whole_or_not_at_all() {
             "{count} devices at step {step}"
         );
     }
+    store.close().expect("the store closes");
+}
+
+#[test]
+fn records_are_there_at_the_next_start_and_in_the_export() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, stored, commits) = open(directory.path());
+    assert_eq!(stored.records, []);
+    let put = StoreChange::PutRecords(records());
+    assert_eq!(apply(&store, &commits, put), Ok(()));
+    store.close().expect("the store closes");
+    assert_eq!(look(directory.path()).records, records());
+    // sled is lost: the export has them too.
+    fs::write(directory.path().join("store/db"), [0x5A; 300_000]).expect("write");
+    fs::write(directory.path().join("store/conf"), [0x5A; 30]).expect("write");
+    assert_eq!(look(directory.path()).records, records());
+
+    let (store, _, _) = open(directory.path());
+    let keys: Vec<RecordKey> = records().iter().map(Record::key).collect();
+    let delete = StoreChange::DeleteRecords(keys[1..].to_vec());
+    assert_eq!(wait(store.commit(delete)), Ok(()));
+    store.close().expect("the store closes");
+    assert_eq!(look(directory.path()).records, records()[..1]);
+}
+
+#[test]
+fn a_change_of_several_trees_is_there_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _, _) = open(directory.path());
+    let length = || {
+        let file = fs::metadata(directory.path().join("store/db"));
+        file.expect("a file").len()
+    };
+    let before = length();
+    let filter = AcceptFilter {
+        device_ids: vec![1],
+        ..AcceptFilter::default()
+    };
+    let all = StoreChange::All(vec![
+        put(1..=4000),
+        StoreChange::PutRecords((1..=4000).map(|parent| slaves(parent, [1])).collect()),
+        StoreChange::PutAcceptFilter(filter.clone()),
+        StoreChange::All(vec![
+            StoreChange::ReserveEvents(1 << 40),
+            StoreChange::ReserveEvents(1 << 30),
+        ]),
+        StoreChange::DeleteDevices(vec![id(4000)]),
+    ]);
+    assert_eq!(wait(store.commit(all)), Ok(()));
+    let (after, steps, mut whole) = (length(), 16, 0);
+    assert!(after > before);
+    for step in 0..=steps {
+        let cut = tempfile::tempdir().expect("a directory");
+        copy(directory.path(), cut.path());
+        let db = File::options()
+            .write(true)
+            .open(cut.path().join("store/db"));
+        db.expect("a file")
+            .set_len(before + (after - before) * step / steps)
+            .expect("cut");
+        let stored = look(cut.path());
+        let found = (
+            stored.devices.len(),
+            stored.records.len(),
+            stored.accept_filter,
+            stored.event_next > 1 << 40,
+        );
+        let nothing = (0, 0, AcceptFilter::default(), false);
+        let everything = (3999, 4000, filter.clone(), true);
+        whole += u32::from(found == everything);
+        assert!(
+            found == nothing || found == everything,
+            "{found:?} at step {step}"
+        );
+    }
+    assert!(whole > 0, "the whole file has the whole change");
+    store.close().expect("the store closes");
+}
+
+#[test]
+fn commits_of_callers_and_of_the_registry_are_in_one_order() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _, commits) = open(directory.path());
+    let mut answers = Vec::new();
+    for round in 0..50u32 {
+        let put = StoreChange::PutRecords(vec![slaves(7, [round + 1])]);
+        answers.push(store.commit(put));
+        let delete = StoreChange::DeleteRecords(vec![RecordKey::Slaves(id(7))]);
+        store.apply(CommitId(round.into()), delete);
+    }
+    // A caller that goes away changes nothing.
+    drop(store.commit(StoreChange::PutRecords(vec![slaves(8, [1])])));
+    for answer in answers {
+        assert_eq!(wait(answer), Ok(()));
+    }
+    let told = commits.iter().take(50).map(|(id, _)| id.0);
+    assert_eq!(told.collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
+    store.close().expect("the store closes");
+    assert_eq!(look(directory.path()).records, [slaves(8, [1])]);
+    let closed = wait(store.commit(put([1])));
+    assert_eq!(closed, Err("the store is closed".to_owned()));
+}
+
+#[test]
+fn the_audit_log_is_numbered_bounded_and_outlives_the_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let retention = Retention {
+        audit_max: 10,
+        ..RETENTION
+    };
+    let (store, _, _) = open_with(directory.path(), retention);
+    assert_eq!(audited(&store, 0), []);
+    for number in 1..=6 {
+        store.append_audit(audit_entry(&number.to_string()));
+    }
+    let expected = |numbers: std::ops::RangeInclusive<u64>| -> Vec<(u64, String)> {
+        numbers.map(|number| (number, number.to_string())).collect()
+    };
+    assert_eq!(audited(&store, 0), expected(1..=6));
+    assert_eq!(audited(&store, 4), expected(5..=6));
+    assert_eq!(wait(store.audit(0, 2)).expect("read").len(), 2);
+    assert_eq!(audited(&store, u64::MAX), []);
+    // As after a kill: what was told is there in the next life, and numbers go on.
+    let next_life = tempfile::tempdir().expect("a directory");
+    copy(directory.path(), next_life.path());
+    store.close().expect("the store closes");
+    let (store, _, _) = open_with(next_life.path(), retention);
+    for number in 7..=14 {
+        store.append_audit(audit_entry(&number.to_string()));
+        audited(&store, number - 1);
+    }
+    assert_eq!(audited(&store, 0), expected(5..=14));
+    store.close().expect("the store closes");
+    store.append_audit(audit_entry("late"));
+    assert!(wait(store.audit(0, 1)).is_err());
+    let (store, _, _) = open_with(next_life.path(), retention);
+    assert_eq!(audited(&store, 12), expected(13..=14));
     store.close().expect("the store closes");
 }
 
@@ -340,6 +541,10 @@ fn a_record_that_does_not_decode_is_set_aside() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _, commits) = open(directory.path());
     assert_eq!(apply(&store, &commits, put(1..=3)), Ok(()));
+    let put_records = StoreChange::PutRecords(records());
+    assert_eq!(apply(&store, &commits, put_records), Ok(()));
+    store.append_audit(audit_entry("first"));
+    store.append_audit(audit_entry("second"));
     store.append_events(vec![event(1), event(2)]);
     numbers(&store, 0).expect("a history");
     store.close().expect("the store closes");
@@ -354,10 +559,18 @@ fn a_record_that_does_not_decode_is_set_aside() {
         insert("accept_filter", b"filter");
         insert("last_status", &2u32.to_be_bytes());
         insert("events", &1u64.to_be_bytes());
+        insert("slaves", &7u32.to_be_bytes());
+        insert("credentials", b"home\0lamp");
+        insert("approvals", b"e\0\0\0\x05");
+        insert("tokens", b"ci");
+        insert("audit", &1u64.to_be_bytes());
         db.flush().expect("flushed");
     }
     let (store, stored, _) = open(directory.path());
     assert_eq!(stored.devices, devices([1, 3]));
+    // Only the refusal was left alone.
+    assert_eq!(stored.records, records()[2..3]);
+    assert_eq!(audited(&store, 0), [(2, "second".to_owned())]);
     assert_eq!(stored.accept_filter, AcceptFilter::default());
     assert_eq!(stored.last_statuses, [(id(3), Status::TcpConnected)]);
     assert_eq!(numbers(&store, 0), None);
@@ -365,7 +578,7 @@ fn a_record_that_does_not_decode_is_set_aside() {
     store.close().expect("the store closes");
     let db = sled::open(directory.path().join("store")).expect("sled opens");
     let aside = db.open_tree("quarantine").expect("a tree");
-    assert_eq!(aside.len(), 5);
+    assert_eq!(aside.len(), 10);
     assert!(aside.contains_key(b"devices/\0\0\0\x02").expect("read"));
 }
 

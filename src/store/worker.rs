@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::clock;
 use crate::event::History;
 use crate::event::StatusEvent;
-use crate::registry::{CommitId, StoreChange};
+use crate::registry::records::AuditEntry;
+use crate::store::audit::AuditLog;
 use crate::store::coverage::{self, Coverage, Retention};
 use crate::store::debounce::Debounce;
 use crate::store::desired::Desired;
 use crate::store::disk::{Disk, DiskError};
 use crate::store::files::{self, Layout};
 use crate::store::gather::Gathered;
-use crate::store::inbox::{Inbox, Query, Work};
+use crate::store::inbox::{AskedBy, Inbox, Pending, Query, Work};
 use crate::store::open::{self, Found};
 use crate::store::{HISTORY_MAX, Health, OnCommit, export};
 use crate::time::Instant;
@@ -41,11 +44,14 @@ pub struct Worker {
     gathered: Gathered,
     /// When the oldest of `gathered` came.
     gathered_since: Instant,
+    audit: AuditLog,
+    /// When the oldest of the entries that wait came.
+    audit_since: Instant,
     export: Debounce,
     reopen_at: Instant,
     reopen_after: Duration,
     /// Changes of the group that is being written.
-    group: VecDeque<(CommitId, StoreChange)>,
+    group: VecDeque<Pending>,
     /// The batch of events that is being written.
     writing: Option<u64>,
     /// Why the store is degraded.
@@ -57,6 +63,18 @@ pub struct Worker {
 struct Reports {
     inbox: Arc<Inbox>,
     on_commit: OnCommit,
+}
+
+impl Reports {
+    fn tell(&self, asked_by: AskedBy, result: Result<(), String>) {
+        match asked_by {
+            AskedBy::Registry(id) => (self.on_commit)(id, result),
+            AskedBy::Caller(answer) => {
+                // Who asked may have gone away meanwhile.
+                let _ = answer.send(result);
+            }
+        }
+    }
 }
 
 impl Worker {
@@ -72,6 +90,8 @@ impl Worker {
             coverage: found.coverage,
             gathered: Gathered::default(),
             gathered_since: Instant::ZERO,
+            audit: AuditLog::new(found.audit.stored, found.audit.base, retention.audit_max),
+            audit_since: Instant::ZERO,
             export,
             reopen_at: Instant::ZERO,
             reopen_after: REOPEN_MIN,
@@ -110,9 +130,11 @@ impl Worker {
     fn round(&mut self, work: Work, reports: &Reports) {
         let closing = work.closing;
         self.take_events(work.events);
+        self.take_audit(work.audit);
         self.group.extend(work.changes);
         self.guarded(reports, |worker| worker.reopen(closing, reports));
         self.guarded(reports, |worker| worker.commit(reports));
+        self.guarded(reports, |worker| worker.write_audit(closing));
         self.guarded(reports, |worker| worker.write_events(closing));
         for query in work.queries {
             self.guarded(reports, |worker| worker.answer(query));
@@ -152,8 +174,8 @@ impl Worker {
     }
 
     fn fail_group(&mut self, problem: &str, reports: &Reports) {
-        while let Some((id, _)) = self.group.pop_front() {
-            (reports.on_commit)(id, Err(problem.to_owned()));
+        while let Some(pending) = self.group.pop_front() {
+            reports.tell(pending.asked_by, Err(problem.to_owned()));
         }
     }
 
@@ -194,18 +216,18 @@ impl Worker {
             self.problem = problem;
             return Ok(());
         };
-        for (_, change) in &self.group {
-            disk.apply(change)?;
+        for pending in &self.group {
+            disk.apply(&pending.change)?;
         }
         disk.count_groups(self.desired.groups + 1)?;
         disk.sync()?;
         self.desired.groups += 1;
         self.export.changed(clock::now().instant);
-        for (_, change) in &self.group {
-            self.desired.apply(change);
+        for pending in &self.group {
+            self.desired.apply(&pending.change);
         }
-        while let Some((id, _)) = self.group.pop_front() {
-            (reports.on_commit)(id, Ok(()));
+        while let Some(pending) = self.group.pop_front() {
+            reports.tell(pending.asked_by, Ok(()));
         }
         Ok(())
     }
@@ -250,6 +272,34 @@ impl Worker {
         }
     }
 
+    fn take_audit(&mut self, entries: Vec<AuditEntry>) {
+        if self.audit.is_empty() {
+            self.audit_since = clock::now().instant;
+        }
+        let offered = entries.len();
+        let taken = entries
+            .into_iter()
+            .filter_map(|entry| self.audit.push(entry).then_some(()));
+        let dropped = offered - taken.count();
+        if dropped > 0 {
+            tracing::error!(
+                dropped,
+                "entries of the audit log were dropped: too many wait for the disk"
+            );
+        }
+    }
+
+    fn write_audit(&mut self, now: bool) -> Result<(), DiskError> {
+        let due = now || self.audit_since + GATHER <= clock::now().instant;
+        let Some(disk) = self.disk.as_ref().filter(|_| due && !self.audit.is_empty()) else {
+            return Ok(());
+        };
+        disk.write_audit(self.audit.waiting(), self.audit.trimmed())?;
+        disk.flush()?;
+        self.audit.written();
+        Ok(())
+    }
+
     fn trim(&mut self) -> Result<(), DiskError> {
         let trimmed = self.coverage.trim(self.retention, clock::now().unix_ms);
         match &self.disk {
@@ -259,19 +309,45 @@ impl Worker {
     }
 
     fn answer(&mut self, query: Query) -> Result<(), DiskError> {
-        if query.answer.is_closed() {
-            return Ok(());
+        match query {
+            Query::Events {
+                after,
+                until,
+                answer,
+            } if !answer.is_closed() => {
+                let history = self.history(after, until);
+                self.tell(answer, history)
+            }
+            Query::Audit { after, max, answer } if !answer.is_closed() => {
+                let entries = self.entries(after, max);
+                self.tell(answer, entries)
+            }
+            Query::Events { .. } | Query::Audit { .. } => Ok(()),
         }
-        let history = self.history(query.after, query.until);
-        let failed = history.as_ref().err().cloned();
+    }
+
+    /// Answers who asked; an error of a disk that is thought to work is ours as well.
+    fn tell<T>(
+        &self,
+        answer: oneshot::Sender<Result<T, String>>,
+        found: Result<T, DiskError>,
+    ) -> Result<(), DiskError> {
+        let failed = found.as_ref().err().cloned();
         // Who asked may have gone away meanwhile.
-        let _ = query
-            .answer
-            .send(history.map_err(|error| error.to_string()));
+        let _ = answer.send(found.map_err(|error| error.to_string()));
         match failed {
             Some(error) if self.disk.is_some() => Err(error),
             _ => Ok(()),
         }
+    }
+
+    fn entries(&mut self, after: u64, max: usize) -> Result<Vec<AuditEntry>, DiskError> {
+        self.write_audit(true)?;
+        let disk = self.disk.as_ref();
+        let disk = disk.ok_or_else(|| DiskError::Refused(self.problem.clone()))?;
+        // Nobody may be told a number that a crash could give to another entry.
+        disk.sync()?;
+        disk.audit(after, max)
     }
 
     fn history(&mut self, after: u64, until: u64) -> Result<History, DiskError> {
@@ -319,9 +395,10 @@ impl Worker {
 
     /// How long there is nothing to do unless something comes.
     fn pause(&self) -> Option<Duration> {
+        let events = (!self.gathered.is_empty()).then(|| self.gathered_since + GATHER);
+        let audit = (!self.audit.is_empty()).then(|| self.audit_since + GATHER);
         let write = match &self.disk {
-            Some(_) if self.gathered.is_empty() => None,
-            Some(_) => Some(self.gathered_since + GATHER),
+            Some(_) => events.into_iter().chain(audit).min(),
             None => Some(self.reopen_at),
         };
         let next = write.into_iter().chain(self.export.due()).min()?;
@@ -344,8 +421,9 @@ struct Ended<'a>(&'a Reports);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        for (id, _) in self.0.inbox.end().changes {
-            (self.0.on_commit)(id, Err("the store has ended".to_owned()));
+        for pending in self.0.inbox.end().changes {
+            self.0
+                .tell(pending.asked_by, Err("the store has ended".to_owned()));
         }
     }
 }

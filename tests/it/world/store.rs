@@ -49,7 +49,7 @@ impl Store {
             devices: self.disk.devices.values().copied().collect(),
             accept_filter: self.disk.accept_filter.clone(),
             identities: self.disk.identities.clone().into_iter().collect(),
-            records: Vec::new(),
+            records: self.disk.records.values().cloned().collect(),
             last_statuses: self.statuses.clone().into_iter().collect(),
             event_next: base + 1,
             events_reserved: self.disk.events_reserved,
