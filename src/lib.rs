@@ -26,6 +26,7 @@ pub mod handle;
 pub mod identity;
 pub mod link;
 pub mod registry;
+pub mod search;
 pub mod session;
 pub mod sim;
 pub mod store;

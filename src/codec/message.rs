@@ -24,6 +24,8 @@ pub enum Message {
         stream_id: Option<StreamId>,
         /// Absent: all resources.
         resource: Option<Value>,
+        /// Only the search for devices in the subnet has any.
+        parameters: Option<Value>,
     },
     StartStream {
         stream_id: Option<StreamId>,
@@ -169,9 +171,12 @@ mod tests {
             }),
             Just(Message::KeepAlive),
             run.prop_map(Message::Run),
-            (any_id(), values()).prop_map(|(stream_id, resource)| Message::Describe {
-                stream_id,
-                resource,
+            (any_id(), values(), values()).prop_map(|(stream_id, resource, parameters)| {
+                Message::Describe {
+                    stream_id,
+                    resource,
+                    parameters,
+                }
             }),
             answer().prop_map(|answer| Message::StartStream {
                 stream_id: answer.stream_id,
@@ -268,7 +273,17 @@ mod tests {
                     run.action = None;
                 }
             }
-            Message::Describe { resource, .. } => keep(resource),
+            Message::Describe {
+                resource,
+                parameters,
+                ..
+            } => {
+                keep(resource);
+                keep(parameters);
+                if dialect.is_2020() {
+                    *parameters = None;
+                }
+            }
             Message::StartStream {
                 resource,
                 parameters,

@@ -180,6 +180,7 @@ fn assemble(
         MessageType::Describe => Message::Describe {
             stream_id,
             resource,
+            parameters,
         },
         MessageType::StartStream => Message::StartStream {
             stream_id,
@@ -244,11 +245,9 @@ impl<'a> Parts<'a> {
             Message::Describe {
                 stream_id,
                 resource,
-            } => {
-                parts.stream_id = *stream_id;
-                parts.resource = resource.as_ref();
+                parameters,
             }
-            Message::StartStream {
+            | Message::StartStream {
                 stream_id,
                 resource,
                 parameters,

@@ -327,6 +327,7 @@ impl Device {
             Message::Describe {
                 stream_id,
                 resource,
+                ..
             } => (stream_id, self.describe(resource.as_ref())),
             Message::StartStream { stream_id, .. } | Message::StopStream { stream_id, .. } => {
                 (stream_id, None)

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "link/keyring.rs",
     "link/role.rs",
     "link/waiting_room.rs",
+    "search/message.rs",
     "session/keepalive.rs",
     "session/requests.rs",
     "session/machine.rs",
@@ -78,12 +79,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["time"]),
     ("link", BASE),
     ("codec", BASE),
+    ("search", &["codec"]),
     ("session", &["link", "codec"]),
     ("registry", &["link", "codec", "session"]),
     ("store", &["registry"]),
     ("handle", &["session", "registry", "store"]),
-    ("grpc", &["registry", "handle"]),
-    ("sim", &["link", "codec"]),
+    (
+        "grpc",
+        &["codec", "search", "session", "registry", "handle"],
+    ),
+    ("sim", &["link", "codec", "search"]),
 ];
 
 const BASE: &[&str] = &[

@@ -193,6 +193,7 @@ fn message_of(request: Request, id: StreamId) -> Message {
         Request::Describe { resource } => Message::Describe {
             stream_id: Some(id),
             resource: resource.map(Value::String),
+            parameters: None,
         },
     }
 }

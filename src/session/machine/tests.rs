@@ -336,6 +336,7 @@ fn what_is_not_offered_is_refused_to_who_wants_an_answer() {
     let describe = |stream_id| Message::Describe {
         stream_id,
         resource: None,
+        parameters: None,
     };
     let stop = |stream_id| Message::StopStream {
         stream_id,

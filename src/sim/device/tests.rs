@@ -250,6 +250,7 @@ fn answers_what_is_asked_of_its_resources() {
         conversation.say(&Message::Describe {
             stream_id: Some(7),
             resource: resource.map(Value::from),
+            parameters: None,
         })
     };
     let all = Value::map([(INFO, Value::map([("fn", 3_u64)]))]);
