@@ -24,7 +24,7 @@ use crate::handle::Gateway;
 use crate::link::certs::Certs;
 use crate::link::host_names::HostNames;
 use crate::link::key_files;
-use crate::link::keyring::Keyring;
+use crate::link::keyring::{self, Keyring, Material};
 use crate::link::listen::{Listener, StopListening};
 use crate::link::tls;
 use crate::registry::Stored;
@@ -173,10 +173,11 @@ fn load_keyring(config: &Config) -> Result<Keyring, StartError> {
     if let Some(made) = key_files::ensure_fleet_key(&directory)? {
         tracing::info!(path = %made.display(), "made the first fleet key; devices need it");
     }
-    Ok(Keyring::new(
-        key_files::load(&directory)?,
-        &config.credential,
-    )?)
+    Ok(Keyring::new(Material {
+        keys: key_files::load(&directory)?,
+        credentials: keyring::configured(&config.credential)?,
+        certificates: Arc::default(),
+    })?)
 }
 
 fn grpc_tls(config: &Config) -> Result<rustls::ServerConfig, StartError> {

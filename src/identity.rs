@@ -253,7 +253,11 @@ pub fn prove(
     evidence: &Evidence,
 ) -> Option<Proven> {
     let proven = |proof, basis| Some(Proven { proof, basis });
-    if let (Some((key, KeyOwner::Device(owner))), Some(id)) = (evidence.link_key, id)
+    // The key may have been withdrawn since the handshake.
+    let link_key = evidence
+        .link_key
+        .filter(|(key, _)| secrets.still_holds(Basis::LinkKey(*key)));
+    if let (Some((key, KeyOwner::Device(owner))), Some(id)) = (link_key, id)
         && owner == id
     {
         return proven(Proof::DeviceKey, Basis::LinkKey(key));
@@ -269,7 +273,7 @@ pub fn prove(
     }
     let has_better = secrets.has_credential(id, identity)
         || id.is_some_and(|id| secrets.has_device_key(id) || secrets.has_certificate(id));
-    match evidence.link_key {
+    match link_key {
         Some((key, KeyOwner::Fleet)) if !has_better => proven(Proof::FleetKey, Basis::LinkKey(key)),
         _ => None,
     }
@@ -286,6 +290,7 @@ mod tests {
 
     const CREDENTIAL: &[u8] = b"right";
     const KEY: KeyId = KeyId([9; 8]);
+    const WITHDRAWN: KeyId = KeyId([8; 8]);
     const GOOD: CertificateId = CertificateId([1; 16]);
     const REVOKED: CertificateId = CertificateId([2; 16]);
 
@@ -320,7 +325,7 @@ mod tests {
         }
 
         fn still_holds(&self, basis: Basis) -> bool {
-            basis != Basis::Certificate(REVOKED)
+            ![Basis::Certificate(REVOKED), Basis::LinkKey(WITHDRAWN)].contains(&basis)
         }
 
         fn dial_keys(&self, _: Option<DeviceId>) -> Vec<KeyId> {
@@ -341,7 +346,8 @@ mod tests {
     fn expected(stored: Stored, known: bool, evidence: &Evidence) -> Option<Proof> {
         let shown = evidence.certificate.as_ref();
         let names = shown.is_some_and(|shown| shown.id == GOOD && *shown.devices == [device(7)]);
-        match evidence.link_key.map(|(_, owner)| owner) {
+        let link_key = evidence.link_key.filter(|(key, _)| *key == KEY);
+        match link_key.map(|(_, owner)| owner) {
             Some(KeyOwner::Device(id)) if known && id == device(7) => Some(Proof::DeviceKey),
             _ if known && names => Some(Proof::Certificate),
             _ if stored.credential && *evidence.credential == *CREDENTIAL => {
@@ -364,6 +370,8 @@ mod tests {
             Some((KEY, KeyOwner::Fleet)),
             Some((KEY, KeyOwner::Device(device(7)))),
             Some((KEY, KeyOwner::Device(device(8)))),
+            Some((WITHDRAWN, KeyOwner::Fleet)),
+            Some((WITHDRAWN, KeyOwner::Device(device(7)))),
         ];
         let certificates = [
             None,

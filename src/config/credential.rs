@@ -51,6 +51,16 @@ impl CredentialDigest {
         Self(Sha256::digest(credential).into())
     }
 
+    /// A digest as it is stored.
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The form in which it is stored; to be told to nobody.
+    pub const fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// What names it without telling it.
     pub fn id(&self) -> CredentialId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

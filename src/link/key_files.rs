@@ -48,6 +48,7 @@ pub fn load(dir: &Path) -> Result<LinkKeys, KeyFileError> {
             .iter()
             .map(|path| Ok((device_of(path)?, read(path)?)))
             .collect::<Result<_, KeyFileError>>()?,
+        provisional: Vec::new(),
     })
 }
 

@@ -62,6 +62,9 @@ pub struct StoredCredential {
     pub created_unix_ms: u64,
     /// `EnableSSL` made it, so `DisableSSL` takes it away again.
     pub made_for_tls: bool,
+    /// False while `EnableSSL` is not sure that the device has it: until then it proves the device
+    /// and the fleet key does so too.
+    pub confirmed: bool,
 }
 
 /// Neither digest is told: a digest says when a guess is right.

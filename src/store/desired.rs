@@ -154,6 +154,7 @@ pub mod tests {
                     }),
                     created_unix_ms,
                     made_for_tls,
+                    confirmed: !made_for_tls,
                 },
             )
     }

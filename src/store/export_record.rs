@@ -36,6 +36,8 @@ pub struct CredentialLine {
     previous: Option<PreviousLine>,
     created_unix_ms: u64,
     made_for_tls: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unconfirmed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +136,7 @@ impl CredentialLine {
             previous: self.previous.map(previous).transpose()?,
             created_unix_ms: self.created_unix_ms,
             made_for_tls: self.made_for_tls,
+            confirmed: !self.unconfirmed,
         })
     }
 }
@@ -167,6 +170,7 @@ fn credential_line(credential: &StoredCredential) -> CredentialLine {
         previous: credential.previous.as_ref().map(previous),
         created_unix_ms: credential.created_unix_ms,
         made_for_tls: credential.made_for_tls,
+        unconfirmed: !credential.confirmed,
     }
 }
 

@@ -71,6 +71,7 @@ pub fn decode_credential(key: &[u8], bytes: &[u8]) -> Result<Record, RecordError
         previous: record.previous.map(previous).transpose()?,
         created_unix_ms: record.created_unix_ms,
         made_for_tls: record.made_for_tls,
+        confirmed: !record.unconfirmed,
     };
     under(key, Record::Credential(credential))
 }
@@ -170,6 +171,7 @@ fn credential_record(credential: &StoredCredential) -> proto::Credential {
         previous: credential.previous.as_ref().map(previous),
         created_unix_ms: credential.created_unix_ms,
         made_for_tls: credential.made_for_tls,
+        unconfirmed: !credential.confirmed,
     }
 }
 

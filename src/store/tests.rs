@@ -117,6 +117,7 @@ fn records() -> Vec<Record> {
         previous: None,
         created_unix_ms: 4,
         made_for_tls: true,
+        confirmed: false,
     };
     let refusal = Refusal {
         device: id(5),
