@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
 use arc_swap::ArcSwap;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::oneshot;
 
 pub use self::error::StartError;
@@ -27,6 +28,8 @@ use crate::link::key_files;
 use crate::link::keyring::{self, Keyring, Material};
 use crate::link::listen::{Listener, StopListening};
 use crate::link::tls;
+use crate::link::tls::device::{self, DeviceTls};
+use crate::link::tls::tickets::{TicketKeys, Tickets};
 use crate::registry::Stored;
 use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
@@ -65,7 +68,9 @@ impl Running {
         warn_of_open_networks(&config);
         let (opened, stored) = open_store(&config).await?;
         let keyring = Arc::new(load_keyring(&config)?);
-        let tls = grpc_tls(&config)?;
+        let certs = open_certs(&config)?;
+        let tls = tls::grpc_server(&certs, config.grpc.client_certificates)?;
+        let device_tls = Arc::new(ArcSwap::from_pointee(device_tls(&config, &certs)?));
         let policy = registry_policy(&config)?;
         let sockets = Sockets::bind(&config)?;
 
@@ -77,7 +82,7 @@ impl Running {
         );
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let starter = Starter::new(&arbiters, &config, Arc::clone(&keyring));
+        let starter = Starter::new(&arbiters, &config, Arc::clone(&keyring), device_tls);
         let mut machine = Machine::new(policy, keyring, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.
         let published = Arc::new(ArcSwap::from_pointee(machine.snapshot()));
@@ -180,10 +185,29 @@ fn load_keyring(config: &Config) -> Result<Keyring, StartError> {
     })?)
 }
 
-fn grpc_tls(config: &Config) -> Result<rustls::ServerConfig, StartError> {
+fn open_certs(config: &Config) -> Result<Certs, StartError> {
     let names = HostNames::of_this_machine(&config.grpc.names);
-    let certs = Certs::open(&config.certs_dir(), &names, clock::now())?;
-    Ok(tls::grpc_server(&certs, config.grpc.client_certificates)?)
+    Ok(Certs::open(&config.certs_dir(), &names, clock::now())?)
+}
+
+fn device_tls(config: &Config, certs: &Certs) -> Result<DeviceTls, StartError> {
+    let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
+    let now = clock::now().unix_ms / 1000;
+    let keys = TicketKeys::new(rand::random(), Vec::new(), config.tls.ticket_lifetime, now);
+    let fresh = Box::new(|| Some(rand::random()));
+    let tickets = Tickets::new(keys, Arc::clone(&time), fresh);
+    let material = device::Material {
+        roots: certs.roots.clone(),
+        crls: Vec::new(),
+        chain: certs.chain.clone(),
+        key: certs.key.clone_key(),
+    };
+    Ok(DeviceTls::new(
+        &material,
+        &config.tls,
+        Arc::new(tickets),
+        time,
+    )?)
 }
 
 fn grpc_settings(config: &Config, tls: rustls::ServerConfig) -> Settings {

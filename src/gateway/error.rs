@@ -9,6 +9,7 @@ use crate::link::certs::CertsError;
 use crate::link::key_files::KeyFileError;
 use crate::link::keyring::KeyringError;
 use crate::link::tls::TlsError;
+use crate::link::tls::device::DeviceTlsError;
 use crate::registry::backoff::BackoffError;
 use crate::store::OpenError;
 
@@ -29,6 +30,8 @@ pub enum StartError {
     Certificate(#[from] CertsError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    DeviceTls(#[from] DeviceTlsError),
     #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
     Listen {
         key: &'static str,

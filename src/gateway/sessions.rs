@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor, Addr, Arbiter, Recipient};
 use actix_rt::ArbiterHandle;
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -12,6 +13,7 @@ use crate::config::Config;
 use crate::device::Generation;
 use crate::link::keyring::Keyring;
 use crate::link::listen::{Accepted, Door, Listener};
+use crate::link::tls::device::DeviceTls;
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::actor::{Deps, Session, SessionReport};
 use crate::session::{self, AcceptLink};
@@ -48,16 +50,23 @@ pub(super) struct Starter {
     next: Arc<AtomicUsize>,
     policy: Arc<session::Policy>,
     keyring: Arc<Keyring>,
+    tls: Arc<ArcSwap<DeviceTls>>,
     permits: Arc<Semaphore>,
 }
 
 impl Starter {
-    pub(super) fn new(arbiters: &[Arbiter], config: &Config, keyring: Arc<Keyring>) -> Self {
+    pub(super) fn new(
+        arbiters: &[Arbiter],
+        config: &Config,
+        keyring: Arc<Keyring>,
+        tls: Arc<ArcSwap<DeviceTls>>,
+    ) -> Self {
         Self {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
             next: Arc::default(),
             policy: Arc::new(session::Policy::new(config)),
             keyring,
+            tls,
             permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
         }
     }
@@ -68,6 +77,7 @@ impl Starter {
             deps: Arc::new(Deps {
                 policy: Arc::clone(&self.policy),
                 keys: self.keyring.clone(),
+                tls: self.tls.clone(),
                 permits: Arc::clone(&self.permits),
                 reports,
             }),

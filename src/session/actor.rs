@@ -30,7 +30,7 @@ use crate::link::listen::Seat;
 use crate::session::machine::{Counters, Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{
-    AcceptLink, DialLink, DialOrder, KeyLookup, Policy, SessionCommand, SessionEvent,
+    AcceptLink, DialLink, DialOrder, KeyLookup, LiveTls, Policy, SessionCommand, SessionEvent,
 };
 use crate::time::Instant;
 
@@ -82,6 +82,7 @@ pub struct GetCounters;
 pub struct Deps {
     pub policy: Arc<Policy>,
     pub keys: Arc<dyn KeyLookup>,
+    pub tls: Arc<dyn LiveTls>,
     /// One for each handshake that may be computed at a time.
     pub permits: Arc<Semaphore>,
     pub reports: Recipient<SessionReport>,
@@ -512,6 +513,7 @@ fn setup(deps: &Deps) -> Setup {
     Setup {
         policy: Arc::clone(&deps.policy),
         keys: Arc::clone(&deps.keys),
+        tls: Arc::clone(&deps.tls),
         stream_seed: rand::random(),
     }
 }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::cause::{Cause, CauseKind};
 use crate::codec::message::{Authentication, Connect};
-use crate::identity::{CREDENTIAL_MAX, Identity};
+use crate::device::DeviceId;
+use crate::identity::{CREDENTIAL_MAX, DeviceCertificate, Identity};
 use crate::session::keepalive::negotiate;
 
 /// The codes of an Error to a Connect, in its parameters.
@@ -27,17 +31,22 @@ pub struct Rejected {
     pub cause: Cause,
 }
 
-/// Checks the names, the credential and the interval of a Connect.
-pub fn check(connect: Connect) -> Result<Claimed, Rejected> {
+/// The certificate that the tls link proved, and its DER.
+pub type ProvenCertificate<'a> = (&'a Arc<DeviceCertificate>, &'a [u8]);
+
+/// Checks the names, the credential and the interval of a Connect. `proven` is what the device
+/// has shown to hold the key of.
+pub fn check(connect: Connect, proven: Option<ProvenCertificate<'_>>) -> Result<Claimed, Rejected> {
     let (username, device, credential) = match connect.authentication {
         Authentication::Credentials {
             username,
             device,
             credential,
         } => (username, device, credential),
-        Authentication::Certificate(_) => {
-            let text = "a certificate sent as text proves nothing";
-            return Err(rejected(BAD_CREDENTIALS, CauseKind::NotProven, text));
+        Authentication::Certificate(text) => {
+            let named = named_by(&text, proven);
+            let id = named.map_err(|text| rejected(BAD_CREDENTIALS, CauseKind::NotProven, text))?;
+            (String::new(), id.to_string(), Vec::new())
         }
         Authentication::Malformed(text) => {
             return Err(rejected(BAD_ENCODING, CauseKind::BadIdentity, text));
@@ -59,6 +68,32 @@ pub fn check(connect: Connect) -> Result<Claimed, Rejected> {
         credential: credential.into(),
         keep_alive,
     })
+}
+
+/// The one device of a certificate that is sent as text: whoever has seen it can do so, so it must
+/// be the one that the link has proved.
+fn named_by(text: &str, proven: Option<ProvenCertificate<'_>>) -> Result<DeviceId, &'static str> {
+    let (certificate, der) =
+        proven.ok_or("a certificate sent as text proves nothing, show it in the TLS handshake")?;
+    let sent = certificate_of(text)
+        .ok_or("the certificate in the Connect is neither PEM nor the base64 of its DER")?;
+    if *sent != *der {
+        return Err("the certificate in the Connect is not the one of the TLS handshake");
+    }
+    match *certificate.devices {
+        [id] => Ok(id),
+        _ => Err("the certificate names several devices, say which one by its name"),
+    }
+}
+
+fn certificate_of(text: &str) -> Option<CertificateDer<'static>> {
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    if text.contains(begin) {
+        CertificateDer::from_pem_slice(text.as_bytes()).ok()
+    } else {
+        let pem = format!("{begin}\n{}\n{end}\n", text.trim());
+        CertificateDer::from_pem_slice(pem.as_bytes()).ok()
+    }
 }
 
 fn rejected(code: u64, kind: CauseKind, text: impl Into<Arc<str>>) -> Rejected {

@@ -2,10 +2,15 @@
 //!
 //! ```text
 //! dialled   Dialling ─┬─ plain ───────────────────────────┬─► Connect ─► Verdict ─► Up
-//!                     └─ aes ─► Handshake ────────────────┤      │          │       │
+//!                     ├─ aes ─► Handshake ────────────────┤      │          │       │
+//!                     └─ tls ─► Handshake (as below) ─────┤      │          │       │
 //! accepted  FirstByte ┬─ aes ─► Handshake ─► Permit ──────┤      └──────────┴───────┴─► Closing ─► Closed
+//!                     ├─ tls ─► Handshake ⇄ Permit ───────┤
 //!                     └─ plain ───────────────────────────┘
 //! ```
+//!
+//! On the tls link the device is the TLS client and speaks first, whoever dialled, and its second
+//! message ends the handshake; where the gateway is the TLS client there is no permit.
 //!
 //! Whatever happens, [`SessionEvent::Ended`] is reported once, when closing begins: from then on
 //! nothing is heard, and only the closing words are still sent.
@@ -21,11 +26,12 @@ use std::time::Duration;
 use crate::cause::{Cause, CauseKind};
 use crate::codec::message::{Message, StreamId};
 use crate::codec::pson::Value;
+use crate::config::DialRole;
 use crate::device::{ConnectionMode, LinkKind};
 use crate::session::keepalive::KeepAlive;
 use crate::session::requests::{Answered, RequestError, Requests};
-use crate::session::wire::{Progress, Wire};
-use crate::session::{AcceptLink, KeyLookup, Policy, closing};
+use crate::session::wire::{Progress, Wire, WireError};
+use crate::session::{AcceptLink, KeyLookup, LiveTls, Policy, closing};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
 use crate::time::Instant;
 
@@ -67,6 +73,7 @@ pub enum Request {
 pub struct Setup {
     pub policy: Arc<Policy>,
     pub keys: Arc<dyn KeyLookup>,
+    pub tls: Arc<dyn LiveTls>,
     /// Random: where the stream IDs of this session begin.
     pub stream_seed: StreamId,
 }
@@ -91,6 +98,7 @@ pub struct Counters {
 pub struct Machine<W> {
     policy: Arc<Policy>,
     keys: Arc<dyn KeyLookup>,
+    tls: Arc<dyn LiveTls>,
     peer: SocketAddr,
     mode: ConnectionMode,
     phase: Phase,
@@ -150,7 +158,8 @@ impl<W> Machine<W> {
     pub fn inbound(peer: SocketAddr, link: AcceptLink, setup: Setup, now: Instant) -> Self {
         let wire = match link {
             AcceptLink::Plain => Wire::plain(),
-            AcceptLink::Aes | AcceptLink::Tls => Wire::responder(),
+            AcceptLink::Aes => Wire::responder(),
+            AcceptLink::Tls => Wire::tls_server(),
         };
         let phase = Phase::FirstByte { accepted: now };
         Self::new(peer, ConnectionMode::DeviceToServer, phase, wire, setup)
@@ -168,6 +177,7 @@ impl<W> Machine<W> {
         Self {
             policy: setup.policy,
             keys: setup.keys,
+            tls: setup.tls,
             peer,
             mode,
             phase,
@@ -204,16 +214,16 @@ impl<W> Machine<W> {
         let Phase::Dialling { link, .. } = self.phase else {
             return;
         };
-        let key_id = match link {
+        let mut first = Vec::new();
+        let wire = match link {
             DialLink::Plain => return self.secured(now),
-            DialLink::Aes(key_id) => key_id,
-            DialLink::Tls => {
-                let text = "the tls link is not built yet";
-                return self.end(Cause::new(CauseKind::HandshakeFailed, text), None, now);
+            DialLink::Aes(key_id) => {
+                Wire::initiator(key_id, self.keys.as_ref(), entropy, &mut first)
             }
+            DialLink::Tls => dialled_tls(self.tls.as_ref(), &mut first),
         };
-        match Wire::initiator(key_id, self.keys.as_ref(), entropy) {
-            Ok((wire, first)) => {
+        match wire {
+            Ok(wire) => {
                 self.wire = wire;
                 let deadline = now + self.policy.handshake_deadline;
                 self.phase = Phase::Handshake { deadline };
@@ -239,56 +249,77 @@ impl<W> Machine<W> {
             Phase::FirstByte { accepted } => self.first_byte(accepted, now),
             _ => {}
         }
-        match self.wire.receive(bytes, self.keys.as_ref()) {
+        let mut answer = Vec::new();
+        let progress = self.wire.receive(bytes, self.keys.as_ref(), &mut answer);
+        match progress {
             Ok(Progress::More) => {}
             Ok(Progress::HandshakeReady) => self.handshake_ready(now),
             Ok(Progress::Secured) => self.secured(now),
-            Err(error) => return self.end(error.into(), None, now),
+            Err(error) => return self.end_with(error.into(), answer, now),
         }
+        self.emit(answer);
+        self.check_unsent(now);
         self.serve(now);
+        if self.wire.peer_closed() {
+            self.handle_eof(now);
+        }
     }
 
     /// The peer shut down its sending side.
     pub fn handle_eof(&mut self, now: Instant) {
-        let cause = match (self.phase, self.mode) {
-            (Phase::Dialling { .. } | Phase::Closed, _) => return,
-            (Phase::Closing { .. }, _) => return self.close(),
-            (Phase::Handshake { .. }, ConnectionMode::ServerToDevice) => key_refused(),
-            _ => Cause::from(CauseKind::ClosedByDevice),
+        let cause = match self.phase {
+            Phase::Dialling { .. } | Phase::Closed => return,
+            Phase::Closing { .. } => return self.close(),
+            _ => self
+                .closed_in_handshake()
+                .unwrap_or_else(|| CauseKind::ClosedByDevice.into()),
         };
         self.end(cause, None, now);
     }
 
     /// The connection broke; `text` says how.
     pub fn handle_io_error(&mut self, kind: io::ErrorKind, text: &str, now: Instant) {
-        let cause = match (self.phase, self.mode) {
-            (Phase::Closing { .. }, _) => return self.close(),
-            // A peer that does not know the key closes before it has read all we sent, and so
+        let cause = match self.phase {
+            Phase::Closing { .. } => return self.close(),
+            // A peer that refuses our handshake closes before it has read all we sent, and so
             // resets the connection.
-            (Phase::Handshake { .. }, ConnectionMode::ServerToDevice)
-                if kind == io::ErrorKind::ConnectionReset =>
-            {
-                key_refused()
-            }
-            _ => Cause::new(CauseKind::IoError, text),
+            _ if kind == io::ErrorKind::ConnectionReset => self.closed_in_handshake(),
+            _ => None,
         };
+        let cause = cause.unwrap_or_else(|| Cause::new(CauseKind::IoError, text));
         self.end(cause, None, now);
+    }
+
+    /// What it says of a device that we dialled that it closes before its link is up.
+    fn closed_in_handshake(&self) -> Option<Cause> {
+        let (Phase::Handshake { .. }, ConnectionMode::ServerToDevice) = (self.phase, self.mode)
+        else {
+            return None;
+        };
+        Some(if self.wire.kind() == LinkKind::Tls {
+            let text = "the device closed the connection in the TLS handshake";
+            Cause::new(CauseKind::HandshakeFailed, text)
+        } else {
+            key_refused()
+        })
     }
 
     /// There is room for the computation asked for by [`Output::HandshakeReady`]. `entropy` is 32
     /// fresh secret bytes.
     pub fn handle_permit(&mut self, entropy: [u8; 32], now: Instant) {
-        let Phase::Permit { .. } = self.phase else {
+        let Phase::Permit { deadline } = self.phase else {
             return;
         };
-        match self.wire.respond(self.keys.as_ref(), entropy) {
-            Ok(answer) => {
-                self.secured(now);
-                self.emit(answer);
-                self.check_unsent(now);
-            }
-            Err(error) => self.end(error.into(), None, now),
+        let (keys, tls) = (self.keys.as_ref(), self.tls.as_ref());
+        let mut answer = Vec::new();
+        match self.wire.respond(keys, tls, entropy, &mut answer) {
+            Ok(Progress::Secured) => self.secured(now),
+            // The deadline of the handshake goes on.
+            Ok(_) => self.phase = Phase::Handshake { deadline },
+            Err(error) => return self.end_with(error.into(), answer, now),
         }
+        self.emit(answer);
+        self.check_unsent(now);
     }
 
     /// The registry's word.
@@ -407,6 +438,9 @@ impl<W> Machine<W> {
     }
 
     fn emit(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
         self.queued += bytes.len();
         self.counters.bytes_out += bytes.len() as u64;
         if let Some(Output::Send(last)) = self.outputs.back_mut() {
@@ -440,12 +474,18 @@ impl<W> Machine<W> {
             return;
         }
         let words = words.filter(|_| self.blocked == 0);
-        let words = words.and_then(|words| self.wire.seal(self.wire.encode(&words)).ok());
-        let has_words = words.is_some();
-        if let Some(bytes) = words {
-            self.counters.frames_out += 1;
-            self.emit(bytes);
-        }
+        let last = words.and_then(|words| {
+            let frame = self.wire.encode(&words);
+            self.wire.seal_last(frame).ok()
+        });
+        self.counters.frames_out += u64::from(last.is_some());
+        self.end_with(cause, last.unwrap_or_default(), now);
+    }
+
+    /// As [`Self::end`], with the last bytes as they are sent.
+    fn end_with(&mut self, cause: Cause, last: Vec<u8>, now: Instant) {
+        let has_words = !last.is_empty();
+        self.emit(last);
         self.report(SessionEvent::Ended(cause.clone()));
         let deadline = now + LINGER;
         self.phase = Phase::Closing { deadline };
@@ -499,6 +539,14 @@ impl<W> Machine<W> {
             Phase::Closed => return,
         };
         self.end(cause, None, now);
+    }
+}
+
+fn dialled_tls(tls: &dyn LiveTls, first: &mut Vec<u8>) -> Result<Wire, WireError> {
+    let tls = tls.current();
+    match tls.dial_role() {
+        DialRole::Server => Ok(Wire::tls_server()),
+        DialRole::Client => Wire::tls_client(tls, first),
     }
 }
 

@@ -10,7 +10,10 @@ mod server_run;
 mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::cause::Cause;
 use crate::config::Config;
@@ -18,6 +21,7 @@ use crate::device::{DeviceId, Generation};
 use crate::identity::{Claim, KeyId, KeyOwner};
 use crate::link::keyring::Keyring;
 use crate::link::link_key::LinkKey;
+use crate::link::tls::device::DeviceTls;
 use crate::session::requests::RequestLimits;
 
 /// How long the registry may take to judge a Connect. Stock devices are patient for 10 s.
@@ -96,6 +100,18 @@ pub trait KeyLookup: Send + Sync {
 impl KeyLookup for Keyring {
     fn find(&self, id: KeyId) -> Option<(LinkKey, KeyOwner)> {
         self.link_key(id).map(|(key, owner)| (key.clone(), owner))
+    }
+}
+
+/// The TLS of devices as it is now. Asked at each handshake, so that a change of certificates,
+/// revocations or settings counts from the next one on.
+pub trait LiveTls: Send + Sync {
+    fn current(&self) -> Arc<DeviceTls>;
+}
+
+impl LiveTls for ArcSwap<DeviceTls> {
+    fn current(&self) -> Arc<DeviceTls> {
+        self.load_full()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bytes of the connection to messages and back: what secures them, and which dialect they speak.
 
+use std::sync::Arc;
+
 use crate::cause::{Cause, CauseKind};
 use crate::codec::dialect::{Dialect, Refusal, detect};
 use crate::codec::error::DecodeError;
@@ -7,9 +9,11 @@ use crate::codec::frame::{FrameError, Split, split};
 use crate::codec::message::Message;
 use crate::codec::message::{decode, encode};
 use crate::device::LinkKind;
-use crate::identity::{KeyId, KeyOwner};
+use crate::identity::{DeviceCertificate, KeyId, KeyOwner};
 use crate::link::noise::{Initiator, NoiseError, Responder, Transport};
-use crate::session::KeyLookup;
+use crate::link::tls::device::DeviceTls;
+use crate::link::tls::stream::{Hello, TlsLinkError, TlsStream};
+use crate::session::{KeyLookup, LiveTls};
 
 /// The byte path of one session. Idle, it holds no buffer.
 pub struct Wire {
@@ -30,6 +34,9 @@ enum Link {
     Responder(Box<Responder>),
     Initiator(Box<Initiator>),
     Aes(Box<Transport>),
+    /// The server role until the first message of the peer is whole.
+    Hello(Box<Hello>),
+    Tls(Box<TlsStream>),
     /// Its handshake failed.
     Broken,
 }
@@ -44,7 +51,7 @@ pub enum Progress {
     Secured,
 }
 
-/// Why a peer is not listened to any further. Nothing of it is answered.
+/// Why a peer is not listened to any further. Nothing of it is answered, but by the alert of TLS.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum WireError {
     #[error("link {0} is not active here")]
@@ -64,6 +71,8 @@ pub enum WireError {
     #[error("{0}")]
     Body(#[from] DecodeError),
     #[error("{0}")]
+    Tls(#[from] TlsLinkError),
+    #[error("{0}")]
     Internal(NoiseError),
 }
 
@@ -75,7 +84,9 @@ impl WireError {
             Self::Record(_) | Self::Refused(_) | Self::Frame(_) | Self::Body(_) => {
                 CauseKind::ProtocolError
             }
-            Self::Internal(_) => CauseKind::Internal,
+            Self::Tls(TlsLinkError::NotUp) | Self::Internal(_) => CauseKind::Internal,
+            Self::Tls(TlsLinkError::Record(_)) => CauseKind::ProtocolError,
+            Self::Tls(_) => CauseKind::HandshakeFailed,
         }
     }
 }
@@ -96,7 +107,7 @@ impl Wire {
         Self::new(Link::Responder(Box::default()), None)
     }
 
-    /// The end of an aes link that was dialled, and its first bytes.
+    /// The end of an aes link that was dialled. Its first bytes go to `out`.
     ///
     /// # Errors
     /// [`WireError::UnknownKey`] when the key was withdrawn since the dial was ordered.
@@ -104,11 +115,27 @@ impl Wire {
         key_id: KeyId,
         keys: &dyn KeyLookup,
         entropy: [u8; 32],
-    ) -> Result<(Self, Vec<u8>), WireError> {
+        out: &mut Vec<u8>,
+    ) -> Result<Self, WireError> {
         let (key, owner) = keys.find(key_id).ok_or(WireError::UnknownKey(key_id))?;
         let (initiator, first) = Initiator::start(&key, entropy).map_err(WireError::Internal)?;
+        out.extend(first);
         let link = Link::Initiator(Box::new(initiator));
-        Ok((Self::new(link, Some((key_id, owner))), first))
+        Ok(Self::new(link, Some((key_id, owner))))
+    }
+
+    /// The end of a tls link where the device is the TLS client and speaks first.
+    pub fn tls_server() -> Self {
+        Self::new(Link::Hello(Box::default()), None)
+    }
+
+    /// The end of a tls link where the device is the TLS server. Its first bytes go to `out`.
+    ///
+    /// # Errors
+    /// [`WireError::Tls`], which nothing from outside can cause.
+    pub fn tls_client(tls: Arc<DeviceTls>, out: &mut Vec<u8>) -> Result<Self, WireError> {
+        let stream = TlsStream::connect(tls, out)?;
+        Ok(Self::new(Link::Tls(Box::new(stream)), None))
     }
 
     const fn new(link: Link, link_key: Option<(KeyId, KeyOwner)>) -> Self {
@@ -125,7 +152,21 @@ impl Wire {
         match self.link {
             Link::Plain => LinkKind::Plain,
             Link::Responder(_) | Link::Initiator(_) | Link::Aes(_) | Link::Broken => LinkKind::Aes,
+            Link::Hello(_) | Link::Tls(_) => LinkKind::Tls,
         }
+    }
+
+    /// The certificate that the tls link proved, with its DER.
+    pub fn certificate(&self) -> Option<(&Arc<DeviceCertificate>, &[u8])> {
+        match &self.link {
+            Link::Tls(stream) => Some((stream.certificate()?, stream.certificate_der()?)),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer has said, by TLS, that nothing more will come.
+    pub fn peer_closed(&self) -> bool {
+        matches!(&self.link, Link::Tls(stream) if stream.peer_closed())
     }
 
     pub const fn link_key(&self) -> Option<(KeyId, KeyOwner)> {
@@ -138,11 +179,17 @@ impl Wire {
     }
 
     #[cfg(test)]
-    pub const fn retained(&self) -> usize {
-        self.received.capacity()
+    pub fn retained(&self) -> usize {
+        let link = match &self.link {
+            Link::Hello(hello) => hello.retained(),
+            Link::Tls(stream) => stream.retained(),
+            _ => 0,
+        };
+        self.received.capacity() + link
     }
 
-    /// Takes bytes of the connection, cut anywhere.
+    /// Takes bytes of the connection, cut anywhere. What the link itself has to say to them goes to
+    /// `out`, also with an error.
     ///
     /// # Errors
     /// [`WireError`]; the link must not be used any more.
@@ -150,6 +197,7 @@ impl Wire {
         &mut self,
         mut bytes: &[u8],
         keys: &dyn KeyLookup,
+        out: &mut Vec<u8>,
     ) -> Result<Progress, WireError> {
         match &mut self.link {
             Link::Plain => self.received.extend_from_slice(bytes),
@@ -172,24 +220,57 @@ impl Wire {
                 }
                 return self.finish(bytes);
             }
+            Link::Hello(hello) => {
+                let is_whole = hello.read(bytes)?;
+                return Ok(if is_whole {
+                    Progress::HandshakeReady
+                } else {
+                    Progress::More
+                });
+            }
+            Link::Tls(stream) => {
+                let was_up = stream.is_up();
+                stream.receive(bytes, &mut self.received, out)?;
+                if !was_up && stream.is_up() {
+                    return Ok(Progress::Secured);
+                }
+            }
             Link::Broken => {}
         }
         Ok(Progress::More)
     }
 
-    /// Computes the answer to the peer's first message; the link is up then.
+    /// Computes the answer to the peer's first message. It goes to `out`, and so does what a peer
+    /// with which the handshake failed must be told.
     ///
     /// # Errors
-    /// [`WireError::Handshake`] when the message does not hold, [`WireError::UnknownKey`] when the
-    /// key was withdrawn meanwhile.
+    /// [`WireError::Handshake`] and [`WireError::Tls`] when the message does not hold,
+    /// [`WireError::UnknownKey`] when the key was withdrawn meanwhile.
     pub fn respond(
         &mut self,
         keys: &dyn KeyLookup,
+        tls: &dyn LiveTls,
         entropy: [u8; 32],
-    ) -> Result<Vec<u8>, WireError> {
-        let Link::Responder(responder) = std::mem::replace(&mut self.link, Link::Broken) else {
-            return Err(WireError::Internal(NoiseError::Broken));
-        };
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, WireError> {
+        match std::mem::replace(&mut self.link, Link::Broken) {
+            Link::Responder(responder) => self.respond_aes(*responder, keys, entropy, out),
+            Link::Hello(hello) => {
+                let stream = TlsStream::accept(*hello, tls.current(), out)?;
+                self.link = Link::Tls(Box::new(stream));
+                Ok(Progress::More)
+            }
+            _ => Err(WireError::Internal(NoiseError::Broken)),
+        }
+    }
+
+    fn respond_aes(
+        &mut self,
+        responder: Responder,
+        keys: &dyn KeyLookup,
+        entropy: [u8; 32],
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, WireError> {
         let id = responder
             .key_id()
             .ok_or(WireError::Handshake(NoiseError::Incomplete))?;
@@ -199,7 +280,8 @@ impl Wire {
             .map_err(WireError::Handshake)?;
         self.link = Link::Aes(Box::new(transport));
         self.link_key = Some((id, owner));
-        Ok(answer)
+        out.extend(answer);
+        Ok(Progress::Secured)
     }
 
     /// The next message, if it is complete; its body may have up to `body_max` bytes. The first
@@ -247,10 +329,27 @@ impl Wire {
                     .map_err(WireError::Internal)?;
                 Ok(sealed)
             }
-            Link::Responder(_) | Link::Initiator(_) | Link::Broken => {
+            Link::Tls(stream) => {
+                let mut sealed = Vec::new();
+                stream.encrypt(&frame, &mut sealed)?;
+                Ok(sealed)
+            }
+            Link::Responder(_) | Link::Initiator(_) | Link::Hello(_) | Link::Broken => {
                 Err(WireError::Internal(NoiseError::Broken))
             }
         }
+    }
+
+    /// The last frame as bytes of the connection, and after it what ends the link properly.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_last(&mut self, frame: Vec<u8>) -> Result<Vec<u8>, WireError> {
+        let mut sealed = self.seal(frame)?;
+        if let Link::Tls(stream) = &mut self.link {
+            stream.close(&mut sealed)?;
+        }
+        Ok(sealed)
     }
 
     /// Verifies the answer to our first message; `rest` are records that came with it.

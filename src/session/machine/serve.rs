@@ -1,5 +1,6 @@
 //! What the messages of a device lead to, and the requests to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cause::CauseKind;
@@ -60,7 +61,9 @@ impl<W> Machine<W> {
         let Some(stream_id) = server_run::wanted(connect.stream_id) else {
             return self.protocol_error("the Connect has no stream ID", now);
         };
-        let claimed = match connect::check(connect) {
+        let proven = self.wire.certificate();
+        let certificate = proven.map(|(certificate, _)| Arc::clone(certificate));
+        let claimed = match connect::check(connect, proven) {
             Ok(claimed) => claimed,
             Err(Rejected { code, cause }) => {
                 let words = server_run::error(stream_id, Some(code), &cause.detail);
@@ -76,7 +79,7 @@ impl<W> Machine<W> {
             identity: claimed.identity,
             evidence: Evidence {
                 link_key: self.wire.link_key(),
-                certificate: None,
+                certificate,
                 credential: claimed.credential,
             },
             link: self.wire.kind(),

@@ -59,6 +59,7 @@ impl World {
         Setup {
             policy: self.session_policy.clone(),
             keys: self.safe.clone(),
+            tls: Arc::new(NoTls),
             stream_seed: self.rng.random(),
         }
     }

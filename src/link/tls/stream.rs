@@ -1,0 +1,515 @@
+//! The tls link over byte slices, in both roles: rustls without buffers of its own, so that an idle
+//! link keeps none.
+//!
+//! What rustls draws of randomness it draws itself; all else is as the bytes say.
+
+use std::sync::Arc;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
+use rustls::{CertificateError, Error, HandshakeKind};
+
+use super::certificate::{Malformed, device_certificate};
+use super::device::DeviceTls;
+use crate::identity::DeviceCertificate;
+
+/// The most bytes of the peer that wait for the rest of their record or handshake message: the
+/// largest record of TLS 1.2 with its header.
+pub const HELD_MAX: usize = RECORD_HEADER_LEN + RECORD_MAX;
+
+const RECORD_HEADER_LEN: usize = 5;
+const RECORD_MAX: usize = 16_384 + 2048;
+const PLAIN_MAX: usize = 16_384;
+/// What a record adds to its plaintext is less.
+const RECORD_OVERHEAD: usize = 64;
+const HANDSHAKE_HEADER_LEN: usize = 4;
+
+const HANDSHAKE: u8 = 0x16;
+const ALERT: u8 = 0x15;
+const CLIENT_HELLO: u8 = 1;
+
+/// Why a tls link ended; after any of these it must be closed.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum TlsLinkError {
+    #[error("{0}")]
+    NotTls(&'static str),
+    #[error("the peer sent more than {HELD_MAX} bytes that make no whole record or message")]
+    TooLong,
+    #[error("{}", handshake_text(.0))]
+    Handshake(Error),
+    #[error("the certificate of the resumed session holds no more: {}", certificate_text(.0))]
+    Resumed(Error),
+    #[error("{0}")]
+    Certificate(#[from] Malformed),
+    #[error("{}", record_text(.0))]
+    Record(Error),
+    #[error("the link is not up, or its keys are used up: it must be made again")]
+    NotUp,
+}
+
+fn handshake_text(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(alert) => {
+            format!("the device ended the TLS handshake with the alert {alert:?}")
+        }
+        error => format!("the TLS handshake failed: {}", certificate_text(error)),
+    }
+}
+
+fn certificate_text(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "the certificate names no device, it should have urn:gatehouse:device:<id>".to_owned()
+        }
+        Error::NoCertificatesPresented => {
+            "the device shows no certificate, here it must".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn record_text(error: &Error) -> String {
+    match error {
+        Error::AlertReceived(alert) => format!("the device ended TLS with the alert {alert:?}"),
+        error => format!("the TLS of the device is broken: {error}"),
+    }
+}
+
+/// The server role until the first message of the peer is there: no cryptography is done for whoever
+/// does not speak TLS, and none that is not bounded by permits.
+#[derive(Debug, Default)]
+pub struct Hello {
+    received: Vec<u8>,
+}
+
+impl Hello {
+    /// Takes bytes cut anywhere; true once the ClientHello is whole, so that
+    /// [`TlsStream::accept`] can compute the answer.
+    ///
+    /// # Errors
+    /// [`TlsLinkError::NotTls`] as soon as it can be told, [`TlsLinkError::TooLong`].
+    pub fn read(&mut self, bytes: &[u8]) -> Result<bool, TlsLinkError> {
+        self.received.extend_from_slice(bytes);
+        let is_whole = is_whole_hello(&self.received)?;
+        if self.received.len() > HELD_MAX {
+            return Err(TlsLinkError::TooLong);
+        }
+        Ok(is_whole)
+    }
+
+    pub const fn retained(&self) -> usize {
+        self.received.capacity()
+    }
+}
+
+/// Whether `bytes` begin with a whole ClientHello, over however many records it is spread.
+fn is_whole_hello(mut bytes: &[u8]) -> Result<bool, TlsLinkError> {
+    let mut begin = [0; HANDSHAKE_HEADER_LEN];
+    let mut length = 0;
+    while let Some((&first, _)) = bytes.split_first() {
+        check_first_byte(first, &[HANDSHAKE])?;
+        let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER_LEN>() else {
+            return Ok(false);
+        };
+        let record = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if header[1] != 3 || !(1..=RECORD_MAX).contains(&record) {
+            return Err(TlsLinkError::NotTls(
+                "what came begins like TLS and is none",
+            ));
+        }
+        let Some((payload, rest)) = rest.split_at_checked(record) else {
+            return Ok(false);
+        };
+        for (to, from) in begin.iter_mut().skip(length).zip(payload) {
+            *to = *from;
+        }
+        length += payload.len();
+        if begin[0] != CLIENT_HELLO {
+            return Err(TlsLinkError::NotTls(
+                "the first TLS message is no ClientHello",
+            ));
+        }
+        let whole = u32::from_be_bytes([0, begin[1], begin[2], begin[3]]) as usize;
+        if length >= HANDSHAKE_HEADER_LEN && length - HANDSHAKE_HEADER_LEN >= whole {
+            return Ok(true);
+        }
+        bytes = rest;
+    }
+    Ok(false)
+}
+
+/// Tells apart, for whoever has to find out why a device does not get in, what else may knock.
+fn check_first_byte(first: u8, allowed: &[u8]) -> Result<(), TlsLinkError> {
+    if allowed.contains(&first) {
+        return Ok(());
+    }
+    Err(TlsLinkError::NotTls(match first {
+        0x01 => "an aes handshake came on the tls link, aes has a port of its own",
+        0x03 | 0x08 => "an IOTMP Connect came in clear on the tls link",
+        b'A'..=b'Z' => "an HTTP request came on the tls link",
+        _ => "what came on the tls link is no TLS handshake",
+    }))
+}
+
+/// A tls link from the first computation on. It keeps at most one record or handshake message that
+/// has not arrived whole, [`HELD_MAX`] bytes; idle nothing beside what rustls needs, about 2 KiB and
+/// the peer's certificate.
+pub struct TlsStream {
+    connection: Connection,
+    /// What rustls has not taken yet: a begun record.
+    incoming: Vec<u8>,
+    /// By what the handshake is judged; none once it has been.
+    handshake: Option<Arc<DeviceTls>>,
+    certificate: Option<Arc<DeviceCertificate>>,
+    has_heard: bool,
+    /// Something was said over the link: what fails now is no handshake any more.
+    has_spoken: bool,
+    peer_closed: bool,
+}
+
+enum Connection {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl Connection {
+    fn is_handshaking(&self) -> bool {
+        match self {
+            Self::Server(server) => server.is_handshaking(),
+            Self::Client(client) => client.is_handshaking(),
+        }
+    }
+
+    fn is_resumed(&self) -> bool {
+        let kind = match self {
+            Self::Server(server) => server.handshake_kind(),
+            Self::Client(client) => client.handshake_kind(),
+        };
+        kind == Some(HandshakeKind::Resumed)
+    }
+
+    fn shown(&self) -> &[CertificateDer<'static>] {
+        let shown = match self {
+            Self::Server(server) => server.peer_certificates(),
+            Self::Client(client) => client.peer_certificates(),
+        };
+        shown.unwrap_or_default()
+    }
+}
+
+/// What is to be done once rustls lets us write.
+enum Ask<'a> {
+    Nothing,
+    Encrypt(&'a [u8]),
+    Close,
+}
+
+enum Step {
+    Again,
+    PeerClosed,
+    /// Nothing is left to do before the peer says more.
+    Blocked,
+}
+
+impl TlsStream {
+    /// The server role: answers a whole ClientHello. Bytes for the peer go to `out`, also with an
+    /// error: they tell it why.
+    ///
+    /// # Errors
+    /// [`TlsLinkError`].
+    pub fn accept(
+        hello: Hello,
+        tls: Arc<DeviceTls>,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, TlsLinkError> {
+        let server =
+            UnbufferedServerConnection::new(tls.server()).map_err(TlsLinkError::Handshake)?;
+        let mut stream = Self::new(Connection::Server(server), tls);
+        // Nothing can be said in the first flight but the handshake.
+        stream.receive(&hello.received, &mut Vec::new(), out)?;
+        Ok(stream)
+    }
+
+    /// The client role: says the ClientHello.
+    ///
+    /// # Errors
+    /// [`TlsLinkError`], which nothing from outside can cause.
+    pub fn connect(tls: Arc<DeviceTls>, out: &mut Vec<u8>) -> Result<Self, TlsLinkError> {
+        // Neither sent nor verified: a device has no host name.
+        let name = ServerName::try_from("device").map_err(|_| TlsLinkError::NotUp)?;
+        let client =
+            UnbufferedClientConnection::new(tls.client(), name).map_err(TlsLinkError::Handshake)?;
+        let mut stream = Self::new(Connection::Client(client), tls);
+        stream.pump(&mut Ask::Nothing, &mut Vec::new(), out)?;
+        Ok(stream)
+    }
+
+    const fn new(connection: Connection, tls: Arc<DeviceTls>) -> Self {
+        Self {
+            connection,
+            incoming: Vec::new(),
+            handshake: Some(tls),
+            certificate: None,
+            has_heard: false,
+            has_spoken: false,
+            peer_closed: false,
+        }
+    }
+
+    /// Whether the handshake is over and was judged good.
+    pub const fn is_up(&self) -> bool {
+        self.handshake.is_none()
+    }
+
+    /// Whether the peer has said that nothing more will come.
+    pub const fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// The certificate that the handshake proved, if the device showed one.
+    pub const fn certificate(&self) -> Option<&Arc<DeviceCertificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// The same in DER.
+    pub fn certificate_der(&self) -> Option<&[u8]> {
+        self.certificate.as_ref()?;
+        self.connection.shown().first().map(|der| &**der)
+    }
+
+    /// The memory of what has not arrived whole, in bytes.
+    pub const fn retained(&self) -> usize {
+        self.incoming.capacity()
+    }
+
+    /// Takes bytes cut anywhere. Appends what the peer said to `plain`, once the handshake was
+    /// judged good and not before, and what it must be told to `out`, also with an error.
+    ///
+    /// # Errors
+    /// [`TlsLinkError`].
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TlsLinkError> {
+        if let (false, Some(&first)) = (self.has_heard, bytes.first()) {
+            check_first_byte(first, &[HANDSHAKE, ALERT])?;
+            self.has_heard = true;
+        }
+        self.incoming.extend_from_slice(bytes);
+        self.pump(&mut Ask::Nothing, plain, out)?;
+        if self.incoming.len() > HELD_MAX {
+            return Err(TlsLinkError::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Appends `plain` to `out` as records.
+    ///
+    /// # Errors
+    /// [`TlsLinkError::NotUp`] before the handshake and when the keys are used up.
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsLinkError> {
+        self.say(Ask::Encrypt(plain), out)
+    }
+
+    /// Says that nothing more will come.
+    ///
+    /// # Errors
+    /// As [`Self::encrypt`].
+    pub fn close(&mut self, out: &mut Vec<u8>) -> Result<(), TlsLinkError> {
+        self.say(Ask::Close, out)
+    }
+
+    fn say(&mut self, mut ask: Ask<'_>, out: &mut Vec<u8>) -> Result<(), TlsLinkError> {
+        // What came was taken by `receive`: there is nothing to read.
+        self.pump(&mut ask, &mut Vec::new(), out)?;
+        match ask {
+            Ask::Nothing => Ok(()),
+            Ask::Encrypt(_) | Ask::Close => Err(TlsLinkError::NotUp),
+        }
+    }
+
+    /// Lets rustls work until it waits for the peer. After an error it may still have an alert to
+    /// send.
+    fn pump(
+        &mut self,
+        ask: &mut Ask<'_>,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TlsLinkError> {
+        let before = plain.len();
+        let mut taken = 0;
+        let mut failed = None;
+        loop {
+            let incoming = &mut self.incoming[taken..];
+            let (discard, step) = match &mut self.connection {
+                Connection::Server(server) => {
+                    step(server.process_tls_records(incoming), ask, plain, out)
+                }
+                Connection::Client(client) => {
+                    step(client.process_tls_records(incoming), ask, plain, out)
+                }
+            };
+            taken += discard;
+            let judged = match step {
+                Err(_) if failed.is_some() => break,
+                Err(error) => Err(error),
+                Ok(Step::Blocked) if failed.is_some() => break,
+                Ok(_) if failed.is_some() => continue,
+                Ok(step) => {
+                    self.peer_closed |= matches!(step, Step::PeerClosed);
+                    let judged = self.judge(plain.len() > before);
+                    if judged.is_ok() && matches!(step, Step::Blocked) {
+                        break;
+                    }
+                    judged
+                }
+            };
+            if let Err(error) = judged {
+                // A handshake that was good for rustls and not for us ends without an alert.
+                *ask = match error {
+                    TlsLinkError::Resumed(_) => Ask::Close,
+                    _ => Ask::Nothing,
+                };
+                failed = Some(error);
+            }
+        }
+        if failed.is_some() {
+            plain.truncate(before);
+        }
+        self.has_spoken |= plain.len() > before;
+        self.forget(taken);
+        match failed {
+            None => Ok(()),
+            Some(TlsLinkError::Handshake(error)) if self.has_spoken => {
+                Err(TlsLinkError::Record(error))
+            }
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Judges the handshake once it is over, before anything that came after it is heard.
+    fn judge(&mut self, has_plain: bool) -> Result<(), TlsLinkError> {
+        let Some(tls) = &self.handshake else {
+            return Ok(());
+        };
+        if self.connection.is_handshaking() {
+            return if has_plain {
+                Err(TlsLinkError::Handshake(Error::HandshakeNotComplete))
+            } else {
+                Ok(())
+            };
+        }
+        let shown = self.connection.shown();
+        if self.connection.is_resumed() {
+            tls.verify_resumed(shown).map_err(TlsLinkError::Resumed)?;
+        }
+        if let Some(leaf) = shown.first() {
+            self.certificate = Some(Arc::new(device_certificate(leaf)?));
+        }
+        self.handshake = None;
+        Ok(())
+    }
+
+    fn forget(&mut self, taken: usize) {
+        if taken == self.incoming.len() {
+            self.incoming = Vec::new();
+        } else if taken > 0 {
+            self.incoming.drain(..taken);
+            self.incoming.shrink_to_fit();
+        }
+    }
+}
+
+/// Carries out what rustls asks for.
+fn step<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    ask: &mut Ask<'_>,
+    plain: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> (usize, Result<Step, TlsLinkError>) {
+    let UnbufferedStatus { discard, state } = status;
+    let step = match state {
+        Ok(state) => carry_out(state, ask, plain, out),
+        Err(error) => Err(TlsLinkError::Handshake(error)),
+    };
+    (discard, step)
+}
+
+fn carry_out<Data>(
+    state: ConnectionState<'_, '_, Data>,
+    ask: &mut Ask<'_>,
+    plain: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<Step, TlsLinkError> {
+    match state {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                plain.extend_from_slice(record.map_err(TlsLinkError::Record)?.payload);
+            }
+        }
+        ConnectionState::EncodeTlsData(mut data) => {
+            append(out, 0, |room| match data.encode(room) {
+                Ok(length) => Ok(length),
+                Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
+                Err(EncodeError::AlreadyEncoded) => Err(None),
+            })?;
+        }
+        ConnectionState::TransmitTlsData(data) => data.done(),
+        ConnectionState::PeerClosed => return Ok(Step::PeerClosed),
+        ConnectionState::WriteTraffic(mut traffic) => match std::mem::replace(ask, Ask::Nothing) {
+            Ask::Nothing => return Ok(Step::Blocked),
+            Ask::Encrypt(data) => {
+                let records = data.len() / PLAIN_MAX + 1;
+                let room = data.len() + records * RECORD_OVERHEAD;
+                append(out, room, |room| {
+                    traffic.encrypt(data, room).map_err(insufficient)
+                })?;
+            }
+            Ask::Close => append(out, RECORD_OVERHEAD, |room| {
+                traffic.queue_close_notify(room).map_err(insufficient)
+            })?,
+        },
+        // Early data is never offered.
+        ConnectionState::BlockedHandshake
+        | ConnectionState::Closed
+        | ConnectionState::ReadEarlyData(_) => return Ok(Step::Blocked),
+        _ => return Err(TlsLinkError::NotUp),
+    }
+    Ok(Step::Again)
+}
+
+fn insufficient(error: EncryptError) -> Option<InsufficientSizeError> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Appends what `write` writes into the room that it is given, with more room if it asks for it.
+fn append(
+    out: &mut Vec<u8>,
+    mut room: usize,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
+) -> Result<(), TlsLinkError> {
+    let start = out.len();
+    loop {
+        out.resize(start + room, 0);
+        match write(&mut out[start..]) {
+            Ok(length) => {
+                out.truncate(start + length);
+                return Ok(());
+            }
+            Err(Some(size)) if size.required_size > room => room = size.required_size,
+            Err(_) => {
+                out.truncate(start);
+                return Err(TlsLinkError::NotUp);
+            }
+        }
+    }
+}
