@@ -95,6 +95,7 @@ fn config(directory: &Path) -> Config {
     };
     config.grpc.listen = usual_or_free(4000);
     config.aes.listen = Listen(Some(usual_or_free(51212)));
+    config.tls.listen = Listen(Some(usual_or_free(51213)));
     config.plain.listen = Listen(Some(usual_or_free(25204)));
     config.reconnect.max = Duration::from_secs(5);
     config.credential.push(cast::credential());

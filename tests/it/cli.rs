@@ -21,7 +21,7 @@ fn refusal(output: &Output) -> String {
 fn start_with(folder: &Path, config: &str) -> Output {
     let file = folder.join("gateway.toml");
     let data = folder.join("data");
-    let text = format!("data_dir = {data:?}\naes.listen = \"\"\n{config}\n");
+    let text = format!("data_dir = {data:?}\naes.listen = \"\"\ntls.listen = \"\"\n{config}\n");
     std::fs::write(&file, text).expect("written");
     gatehouse(&["gateway", "--config", file.to_str().expect("text")])
 }
@@ -91,7 +91,7 @@ fn a_second_gateway_on_the_same_data_is_told_who_has_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("gateway.toml");
     let config = format!(
-        "data_dir = {:?}\ngrpc.listen = \"127.0.0.1:0\"\naes.listen = \"\"\n",
+        "data_dir = {:?}\ngrpc.listen = \"127.0.0.1:0\"\naes.listen = \"\"\ntls.listen = \"\"\n",
         first.data_dir()
     );
     std::fs::write(&file, config).expect("written");

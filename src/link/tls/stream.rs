@@ -169,6 +169,7 @@ pub struct TlsStream {
     /// Something was said over the link: what fails now is no handshake any more.
     has_spoken: bool,
     peer_closed: bool,
+    broken: bool,
 }
 
 enum Connection {
@@ -181,6 +182,13 @@ impl Connection {
         match self {
             Self::Server(server) => server.is_handshaking(),
             Self::Client(client) => client.is_handshaking(),
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Server(server) => server.wants_write(),
+            Self::Client(client) => client.wants_write(),
         }
     }
 
@@ -257,12 +265,13 @@ impl TlsStream {
             has_heard: false,
             has_spoken: false,
             peer_closed: false,
+            broken: false,
         }
     }
 
     /// Whether the handshake is over and was judged good.
     pub const fn is_up(&self) -> bool {
-        self.handshake.is_none()
+        self.handshake.is_none() && !self.broken
     }
 
     /// Whether the peer has said that nothing more will come.
@@ -342,54 +351,78 @@ impl TlsStream {
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), TlsLinkError> {
+        if self.broken {
+            return Err(TlsLinkError::NotUp);
+        }
         let before = plain.len();
         let mut taken = 0;
-        let mut failed = None;
-        loop {
-            let incoming = &mut self.incoming[taken..];
-            let (discard, step) = match &mut self.connection {
-                Connection::Server(server) => {
-                    step(server.process_tls_records(incoming), ask, plain, out)
-                }
-                Connection::Client(client) => {
-                    step(client.process_tls_records(incoming), ask, plain, out)
-                }
-            };
-            taken += discard;
-            let judged = match step {
-                Err(_) if failed.is_some() => break,
-                Err(error) => Err(error),
-                Ok(Step::Blocked) if failed.is_some() => break,
-                Ok(_) if failed.is_some() => continue,
-                Ok(step) => {
-                    self.peer_closed |= matches!(step, Step::PeerClosed);
-                    let judged = self.judge(plain.len() > before);
-                    if judged.is_ok() && matches!(step, Step::Blocked) {
-                        break;
-                    }
-                    judged
-                }
-            };
-            if let Err(error) = judged {
-                // A handshake that was good for rustls and not for us ends without an alert.
-                *ask = match error {
-                    TlsLinkError::Resumed(_) => Ask::Close,
-                    _ => Ask::Nothing,
-                };
-                failed = Some(error);
-            }
-        }
-        if failed.is_some() {
+        let result = self.work(ask, &mut taken, plain, out);
+        if let Err(error) = &result {
+            self.broken = true;
+            self.tell_why(error, &mut taken, out);
             plain.truncate(before);
         }
         self.has_spoken |= plain.len() > before;
         self.forget(taken);
-        match failed {
-            None => Ok(()),
-            Some(TlsLinkError::Handshake(error)) if self.has_spoken => {
-                Err(TlsLinkError::Record(error))
+        result.map_err(|error| match error {
+            TlsLinkError::Handshake(error) if self.has_spoken => TlsLinkError::Record(error),
+            error => error,
+        })
+    }
+
+    fn work(
+        &mut self,
+        ask: &mut Ask<'_>,
+        taken: &mut usize,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TlsLinkError> {
+        let before = plain.len();
+        loop {
+            let step = self.turn(ask, taken, plain, out)?;
+            self.peer_closed |= matches!(step, Step::PeerClosed);
+            self.judge(plain.len() > before)?;
+            if let Step::Blocked = step {
+                return Ok(());
             }
-            Some(error) => Err(error),
+        }
+    }
+
+    fn turn(
+        &mut self,
+        ask: &mut Ask<'_>,
+        taken: &mut usize,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, TlsLinkError> {
+        let incoming = &mut self.incoming[*taken..];
+        let (discard, step) = match &mut self.connection {
+            Connection::Server(server) => {
+                step(server.process_tls_records(incoming), ask, plain, out)
+            }
+            Connection::Client(client) => {
+                step(client.process_tls_records(incoming), ask, plain, out)
+            }
+        };
+        *taken += discard;
+        step
+    }
+
+    /// Sends the alert of rustls; a handshake that was good for rustls and not for us ends with a
+    /// plain end. What more came is dropped.
+    fn tell_why(&mut self, error: &TlsLinkError, taken: &mut usize, out: &mut Vec<u8>) {
+        let dropped = &mut Vec::new();
+        if let TlsLinkError::Resumed(_) = error {
+            self.handshake = None;
+            // It is on its way out already.
+            let _ = self.work(&mut Ask::Close, taken, dropped, out);
+            return;
+        }
+        // No further: rustls would look at the same record again.
+        while self.connection.wants_write() {
+            if self.turn(&mut Ask::Nothing, taken, dropped, out).is_err() {
+                break;
+            }
         }
     }
 
@@ -513,3 +546,6 @@ fn append(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

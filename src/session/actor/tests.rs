@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, Handler};
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -14,11 +15,13 @@ use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
 use crate::codec::message::{Answer, Authentication, Connect, Message, decode, encode};
 use crate::codec::pson::Value;
+use crate::config::Tls;
 use crate::device::{DeviceId, Generation};
 use crate::identity::{KeyId, KeyOwner};
 use crate::link::link_key::LinkKey;
 use crate::link::listen::{self, Door};
 use crate::link::noise::{Initiator, Transport};
+use crate::link::tls::testing::{House, device_tls};
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
@@ -66,6 +69,7 @@ impl Reports {
         let deps = Deps {
             policy: Arc::new(policy),
             keys: Arc::new(Keys),
+            tls: Arc::new(ArcSwap::new(device_tls(&House::new().material(), &Tls::default()))),
             permits: Arc::new(Semaphore::new(permits)),
             reports: Registry(sender).start().recipient(),
         };

@@ -84,6 +84,7 @@ pub fn config(directory: &std::path::Path) -> Config {
     config.data_dir = directory.join("data");
     config.grpc.listen = free;
     config.aes.listen = Listen(Some(free));
+    config.tls.listen = Listen(Some(free));
     config.reconnect.min = std::time::Duration::from_millis(50);
     config.reconnect.max = std::time::Duration::from_millis(200);
     config

@@ -107,6 +107,7 @@ fn write_config(file: &Path, directory: &Path, grpc: SocketAddr, aes: SocketAddr
         "data_dir = {data:?}\n\
          grpc.listen = \"{grpc}\"\n\
          aes.listen = \"{aes}\"\n\
+         tls.listen = \"\"\n\
          log.format = \"json\"\n\
          reconnect.min = \"50ms\"\n\
          reconnect.max = \"200ms\"\n\

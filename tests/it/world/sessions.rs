@@ -8,7 +8,10 @@ use std::time::Duration;
 use gatehouse::cause::{Cause, CauseKind};
 use gatehouse::device::{DeviceId, Generation};
 use gatehouse::session::machine::{self as session, Setup};
-use gatehouse::session::{AcceptLink, DialOrder, Policy, SessionCommand, SessionEvent};
+use gatehouse::link::tls::device::DeviceTls;
+use gatehouse::session::{
+    AcceptLink, DialOrder, LiveTls, Policy, SessionCommand, SessionEvent,
+};
 use gatehouse::time::Instant;
 use rand::RngExt;
 
@@ -20,6 +23,14 @@ use super::trace::say;
 
 /// What the kernel takes of a connection whose other end does not answer.
 const SEND_BUFFER: usize = 4096;
+
+struct NoTls;
+
+impl LiveTls for NoTls {
+    fn current(&self) -> Arc<DeviceTls> {
+        panic!("no device of this world speaks TLS");
+    }
+}
 
 /// A session, as its actor holds it.
 pub struct Shell {

@@ -15,7 +15,8 @@ use crate::link::link_key::LinkKey;
 use crate::link::noise::{Initiator, Responder, Transport};
 use crate::session::machine::{Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
-use crate::session::{AcceptLink, KeyLookup, Policy};
+use crate::link::tls::device::DeviceTls;
+use crate::session::{AcceptLink, KeyLookup, LiveTls, Policy};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
 use crate::time::Instant;
 
@@ -29,6 +30,14 @@ impl KeyLookup for Keys {
     fn find(&self, id: KeyId) -> Option<(LinkKey, KeyOwner)> {
         let key = LinkKey::new(FLEET_KEY);
         (key.id() == id).then_some((key, KeyOwner::Fleet))
+    }
+}
+
+struct NoTls;
+
+impl LiveTls for NoTls {
+    fn current(&self) -> Arc<DeviceTls> {
+        panic!("this device does not speak TLS");
     }
 }
 
@@ -106,6 +115,7 @@ pub fn setup() -> Setup {
     Setup {
         policy: Arc::new(Policy::default()),
         keys: Arc::new(Keys),
+        tls: Arc::new(NoTls),
         stream_seed: 1000,
     }
 }
