@@ -164,6 +164,7 @@ impl CauseKind {
                 | Self::NotAccepted
                 | Self::WeakerProof
                 | Self::TakeoverLimit
+                | Self::Revoked
         )
     }
 }

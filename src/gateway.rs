@@ -270,6 +270,8 @@ fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
         devices_max: config.registry.devices_max,
         sessions_max: config.session.sessions_max,
         pending_max: config.registry.pending_max,
+        unproven_max: config.registry.unproven_max,
+        forget_slaves: config.compat.forget_slaves,
         filter_by_address: config.compat.accept_filter_by_address,
     })
 }

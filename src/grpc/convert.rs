@@ -248,7 +248,7 @@ mod tests {
     use crate::cause::{Cause, CauseKind};
     use crate::device::LinkKind;
     use crate::event::StatusEvent;
-    use crate::identity::Identity;
+    use crate::identity::{Identity, Proof};
 
     fn id(id: u32) -> DeviceId {
         DeviceId::new(id).expect("not zero")
@@ -493,6 +493,7 @@ mod tests {
             identity: Identity::new("", "7").expect("a name"),
             address: peer.ip(),
             link: LinkKind::Aes,
+            proof: Proof::FleetKey,
             device_type: 0,
             first_try_unix_ms: 1_000,
             last_try_unix_ms: 2_999,

@@ -4,10 +4,15 @@
 //! saw has missed nothing older. Therefore events wait in two places: up to `max` in order as
 //! they came, and from the first that found no room on in the overflow, until it is empty again.
 //!
-//! The overflow has one slot a managed device and one a pending device (membership of the two
-//! lists is told by different events: [`Change::Refused`] speaks of the pending list, all others
-//! of the managed list). A newer event takes the place, and the number, of the older one in its
-//! slot. What it means for the managed list is then reckoned over both:
+//! The overflow has up to three slots a device, for membership of the two lists is told by
+//! different events: [`Change::Refused`] says that a device entered the pending list,
+//! [`Change::Approved`] and [`Change::Denied`] that a decision took it off, and all others speak of
+//! the managed list. A newer event takes the place, and the number, of the older one in its slot.
+//! Entries and decisions do not take each other's place: the first is a status that the Connect
+//! API tells and must not move behind a newer one of the managed list, and the second is not. Since
+//! each keeps the number of its newest, the later of the two is the truth of the pending list.
+//!
+//! What two events mean for the managed list is reckoned over both:
 //!
 //! | listed before both | listed after both | merged                        |
 //! | ------------------ | ----------------- | ----------------------------- |
@@ -44,7 +49,10 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum List {
     Managed,
+    /// The pending list, entered.
     Pending,
+    /// The pending list, left by a decision.
+    Decision,
 }
 
 #[derive(Debug)]
@@ -120,17 +128,19 @@ impl Queue {
 pub fn list(change: Change) -> List {
     match change {
         Change::Added | Change::Changed | Change::Removed => List::Managed,
-        Change::Refused | Change::Approved | Change::Denied => List::Pending,
+        Change::Refused => List::Pending,
+        Change::Approved | Change::Denied => List::Decision,
     }
 }
 
-/// One event in place of two of the same slot.
 /// Two events of one device and one list as one.
 pub fn merge(older: &StatusEvent, newer: &StatusEvent) -> StatusEvent {
+    if list(newer.change) != List::Managed {
+        return newer.clone();
+    }
     StatusEvent {
-        change: match (older.change, newer.change) {
-            (_, Change::Refused | Change::Approved | Change::Denied) => newer.change,
-            (_, Change::Removed) => Change::Removed,
+        change: match newer.change {
+            Change::Removed => Change::Removed,
             _ if older.old.is_none() => Change::Added,
             _ => Change::Changed,
         },
@@ -160,7 +170,7 @@ mod tests {
 
     fn any_step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            3 => (1..5u32, 0..4u8, 0..Status::ALL.len())
+            3 => (1..5u32, 0..6u8, 0..Status::ALL.len())
                 .prop_map(|(device, kind, status)| Step::Event { device, kind, status }),
             1 => (0..6usize).prop_map(Step::Take),
         ]
@@ -179,6 +189,8 @@ mod tests {
         let device = DeviceId::new(device).unwrap();
         let old = listed.get(&device).copied();
         let change = match (old, kind) {
+            (_, 4) => Change::Approved,
+            (_, 5) => Change::Denied,
             (None, 0) => Change::Refused,
             (None, _) => Change::Added,
             (Some(_), 0 | 1) => Change::Removed,
@@ -215,7 +227,8 @@ mod tests {
         devices: Devices,
         last: u64,
         seen: u64,
-        refused: BTreeMap<DeviceId, StatusEvent>,
+        /// The newest that was told of the pending list.
+        pending: BTreeMap<DeviceId, Change>,
     }
 
     impl Receiver {
@@ -233,7 +246,7 @@ mod tests {
                     assert!(listed.is_some() || delivery.conflated > 0);
                 }
                 Change::Refused | Change::Approved | Change::Denied => {
-                    self.refused.insert(event.device, event.clone());
+                    self.pending.insert(event.device, event.change);
                 }
             }
             put(&mut self.devices, event);
@@ -248,14 +261,15 @@ mod tests {
         ) {
             let mut queue = Queue::new(max);
             let (mut truth, mut receiver) = (Devices::new(), Receiver::default());
-            let mut newest: BTreeMap<(DeviceId, bool), StatusEvent> = BTreeMap::new();
+            let mut newest: BTreeMap<(DeviceId, List), StatusEvent> = BTreeMap::new();
+            let mut pending: BTreeMap<DeviceId, Change> = BTreeMap::new();
             let mut delivered = newest.clone();
             let mut number = 0;
             let mut take = |queue: &mut Queue, receiver: &mut Receiver, count: usize| {
                 for delivery in std::iter::from_fn(|| queue.pop()).take(count) {
                     receiver.take(&delivery);
                     let event = delivery.event;
-                    let key = (event.device, event.change == Change::Refused);
+                    let key = (event.device, list(event.change));
                     delivered.insert(key, event);
                 }
                 delivered.clone()
@@ -267,18 +281,22 @@ mod tests {
                         let event = next_event(number, &truth, device, kind, status);
                         put(&mut truth, &event);
                         queue.push(&Arc::new(event.clone()));
-                        newest.insert((event.device, event.change == Change::Refused), event);
+                        if list(event.change) != List::Managed {
+                            pending.insert(event.device, event.change);
+                        }
+                        newest.insert((event.device, list(event.change)), event);
                     }
                     Step::Take(count) => {
                         take(&mut queue, &mut receiver, count);
                     }
                 }
-                // Four devices, each managed or pending.
-                prop_assert!(queue.len() <= max + 8);
+                // Four devices, each with a slot a list.
+                prop_assert!(queue.len() <= max + 12);
             }
             let delivered = take(&mut queue, &mut receiver, usize::MAX);
             prop_assert!(queue.is_empty());
             prop_assert_eq!(&receiver.devices, &truth);
+            prop_assert_eq!(&receiver.pending, &pending, "who is pending");
             prop_assert_eq!(receiver.seen, number, "what is left out is counted");
             let point = |event: &StatusEvent| (event.number, event.new, event.unix_ms);
             let newest: Vec<_> = newest.values().map(point).collect();
@@ -287,7 +305,7 @@ mod tests {
         }
 
         #[test]
-        fn a_fast_subscriber_sees_every_event(statuses in vec((1..5u32, 0..4u8, 0..8usize), 1..50)) {
+        fn a_fast_subscriber_sees_every_event(statuses in vec((1..5u32, 0..6u8, 0..8usize), 1..50)) {
             let mut queue = Queue::new(1);
             let mut truth = Devices::new();
             for (index, (device, kind, status)) in statuses.into_iter().enumerate() {
@@ -297,6 +315,25 @@ mod tests {
                 prop_assert_eq!(queue.pop(), Some(Delivery { event, conflated: 0 }));
             }
         }
+    }
+
+    /// What the Connect API tells of a pending device is told, and not as news, whatever came after
+    /// it.
+    #[test]
+    fn a_decision_swallows_no_status() {
+        let mut queue = Queue::new(0);
+        let listed = Devices::new();
+        let refused = next_event(1, &listed, 1, 0, 3);
+        let added = next_event(2, &listed, 1, 1, 1);
+        let denied = next_event(3, &listed, 1, 5, 3);
+        let approved = next_event(4, &listed, 1, 4, 3);
+        for event in [&refused, &added, &denied, &approved] {
+            queue.push(&Arc::new(event.clone()));
+        }
+        let told: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|delivery| (delivery.event, delivery.conflated))
+            .collect();
+        assert_eq!(told, [(refused, 0), (added, 0), (approved, 1)]);
     }
 
     #[test]

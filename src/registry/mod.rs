@@ -7,6 +7,7 @@ pub mod actor;
 pub mod admission;
 pub mod backoff;
 pub mod conflate;
+pub mod decisions;
 pub mod entry;
 pub mod hub;
 pub mod identities;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod pending;
 pub mod records;
 pub mod snapshot;
+pub mod tries;
 
 use std::net::SocketAddrV4;
 

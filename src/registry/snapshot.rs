@@ -9,13 +9,22 @@ use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId, LinkKind, Origin, Status};
 use crate::identity::{Identity, Proof};
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::pending::UnprovenKey;
+use crate::registry::records::{Refusal, Slaves};
 
 /// The whole state of the registry at one instant. Cheap to clone: the maps share their parts.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub devices: OrdMap<DeviceId, Arc<DeviceView>>,
     pub pending: OrdMap<DeviceId, Arc<PendingView>>,
+    /// Peers without a proof that holds: anybody can cause an entry.
+    pub unproven: OrdMap<UnprovenKey, Arc<UnprovenView>>,
+    /// Those that are forgotten with the next try of their device are among them: look at
+    /// [`Refusal::expires_unix_ms`].
+    pub refusals: OrdMap<DeviceId, Arc<Refusal>>,
     pub accept_filter: Arc<AcceptFilter>,
+    /// By ascending parent, which need not be listed any more.
+    pub slaves: Arc<Vec<Slaves>>,
     /// The number of the newest event that this snapshot contains; 0 before the first.
     pub event_number: u64,
 }
@@ -60,7 +69,22 @@ pub struct PendingView {
     pub identity: Identity,
     pub address: IpAddr,
     pub link: LinkKind,
+    pub proof: Proof,
     pub device_type: u32,
+    /// Milliseconds since the Unix epoch.
+    pub first_try_unix_ms: u64,
+    pub last_try_unix_ms: u64,
+    pub tries: u32,
+}
+
+/// One peer that showed no proof that holds for the name it gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnprovenView {
+    pub identity: Identity,
+    pub address: IpAddr,
+    pub link: LinkKind,
+    /// Why its proof does not hold, at its last try.
+    pub cause: Cause,
     /// Milliseconds since the Unix epoch.
     pub first_try_unix_ms: u64,
     pub last_try_unix_ms: u64,

@@ -34,6 +34,8 @@ const PURE: &[&str] = &[
     "registry/admission.rs",
     "registry/accept_filter.rs",
     "registry/pending.rs",
+    "registry/tries.rs",
+    "registry/decisions.rs",
     "registry/identities.rs",
     "registry/conflate.rs",
     "registry/records.rs",

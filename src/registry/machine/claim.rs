@@ -3,10 +3,10 @@
 use super::{Attempt, AttemptKind, Commit, Machine};
 use crate::cause::{Cause, CauseKind};
 use crate::device::{ConnectionMode, DeviceId, Generation, LinkKind, Origin, Status};
-use crate::event::Change;
 use crate::identity::{Claim, Proof, Proven, prove};
 use crate::registry::entry::{Entry, Phase, Up};
 use crate::registry::identities::Standing;
+use crate::registry::records::RecordKey;
 use crate::registry::snapshot::SessionView;
 use crate::registry::{Output, Reply, StoreChange};
 use crate::session::SessionCommand;
@@ -15,15 +15,17 @@ use crate::time::Now;
 /// What becomes of a Connect.
 enum Verdict {
     Refuse(Cause),
+    /// Nothing that it showed proves it.
+    Unproven(Cause),
     /// Proven, but the accept filter does not let it in.
-    Pend(DeviceId, Cause),
+    Pend(DeviceId, Proof, Cause),
     /// Everything holds; the device must be stored before it is admitted for the first time.
     Store(DeviceId),
     /// Another Connect of the same device is having it stored.
     AwaitStore(DeviceId),
     /// Everything holds, but an older session must end first.
     Succeed(DeviceId, Up),
-    Admit(DeviceId, Proof),
+    Admit(DeviceId, Proven),
 }
 
 impl Machine {
@@ -56,10 +58,16 @@ impl Machine {
         let (kind, Some(claim)) = (attempt.kind, attempt.claim.clone()) else {
             return;
         };
-        match self.verdict(kind, &claim) {
+        match self.verdict(kind, &claim, now) {
             Verdict::Refuse(cause) => self.refuse(generation, cause),
-            Verdict::Pend(id, cause) => {
-                self.pend(id, &claim, &cause, now);
+            Verdict::Unproven(cause) => {
+                if kind == AttemptKind::Inbound {
+                    self.remember_unproven(&claim, &cause, now);
+                }
+                self.refuse(generation, cause);
+            }
+            Verdict::Pend(id, proof, cause) => {
+                self.pend(id, &claim, proof, &cause, now);
                 self.refuse(generation, cause);
             }
             Verdict::Store(id) => {
@@ -70,7 +78,7 @@ impl Machine {
             }
             Verdict::AwaitStore(id) => self.storing.entry(id).or_default().push(generation),
             Verdict::Succeed(id, up) => self.succeed(generation, id, &up, &claim, now),
-            Verdict::Admit(id, proof) => self.admit(generation, id, proof, &claim, now),
+            Verdict::Admit(id, proven) => self.admit(generation, id, proven, &claim, now),
         }
     }
 
@@ -106,17 +114,15 @@ impl Machine {
         }
     }
 
-    fn verdict(&self, kind: AttemptKind, claim: &Claim) -> Verdict {
+    fn verdict(&self, kind: AttemptKind, claim: &Claim, now: Now) -> Verdict {
         let identity = &claim.identity;
         let known = self.identities.find(identity);
-        let Some(Proven { proof, .. }) =
-            prove(self.secrets.as_ref(), known, identity, &claim.evidence)
-        else {
+        let Some(proven) = prove(self.secrets.as_ref(), known, identity, &claim.evidence) else {
             let text = format!(
                 "{identity} showed no proof that holds for it on the {} link",
                 claim.link.as_str()
             );
-            return Verdict::Refuse(Cause::new(CauseKind::NotProven, text));
+            return Verdict::Unproven(Cause::new(CauseKind::NotProven, text));
         };
         let proposed = known.or_else(|| {
             let taken =
@@ -141,20 +147,24 @@ impl Machine {
         }
         let by_address = self.policy.filter_by_address;
         if kind == AttemptKind::Inbound && !self.admits.accepts(id, claim.peer.ip(), by_address) {
+            if let Some(cause) = self.refused_by(id, now) {
+                return Verdict::Refuse(cause);
+            }
             let text = format!(
                 "the accept filter does not let device {id} in from {}",
                 claim.peer.ip()
             );
-            return Verdict::Pend(id, Cause::new(CauseKind::NotAccepted, text));
+            let cause = Cause::new(CauseKind::NotAccepted, text);
+            return Verdict::Pend(id, proven.proof, cause);
         }
-        if let Some(refusal) = self.occupied(id, proof) {
+        if let Some(refusal) = self.occupied(id, proven.proof) {
             return refusal;
         }
         match standing {
             Standing::New => Verdict::Store(id),
             Standing::Storing => Verdict::AwaitStore(id),
             Standing::Stored | Standing::OtherOwner | Standing::OtherDevice => {
-                Verdict::Admit(id, proof)
+                Verdict::Admit(id, proven)
             }
         }
     }
@@ -194,16 +204,6 @@ impl Machine {
         Some(Verdict::Refuse(Cause::new(CauseKind::Busy, text)))
     }
 
-    fn pend(&mut self, id: DeviceId, claim: &Claim, cause: &Cause, now: Now) {
-        let (is_new, evicted) = self.pending.record(id, claim, now.unix_ms);
-        self.dirty_pending.extend(evicted);
-        self.dirty_pending.insert(id);
-        if is_new && !self.entries.contains_key(&id) {
-            let status = Status::not_allowed(claim.link);
-            self.tell(id, Change::Refused, None, status, Some(cause.clone()), now);
-        }
-    }
-
     /// Lets a proven newcomer wait for the end of the older session, which it brings about unless
     /// that is ending anyway.
     fn succeed(&mut self, generation: Generation, id: DeviceId, up: &Up, claim: &Claim, now: Now) {
@@ -238,7 +238,7 @@ impl Machine {
         &mut self,
         generation: Generation,
         id: DeviceId,
-        proof: Proof,
+        proven: Proven,
         claim: &Claim,
         now: Now,
     ) {
@@ -263,13 +263,11 @@ impl Machine {
         }
         self.give_up_dial(id, generation);
         if let Some(entry) = self.entries.get_mut(&id) {
-            bring_up(entry, generation, proof, claim, now);
-        }
-        if self.pending.remove(id).is_some() {
-            self.dirty_pending.insert(id);
+            bring_up(entry, generation, proven, claim, now);
         }
         let order = SessionCommand::Admit(id);
         self.outputs.push_back(Output::Session(generation, order));
+        self.settle(id, kind, proven.proof);
         let status = Status::connected(claim.link);
         if is_new {
             self.enter_connected(id, status, now);
@@ -281,6 +279,27 @@ impl Machine {
         {
             let reply = Ok(Reply::Connected(id));
             self.outputs.push_back(Output::Reply(request, reply));
+        }
+    }
+
+    /// What was open about a device that is let in is settled: it is neither pending nor refused any
+    /// more, and it is enrolled, or was.
+    fn settle(&mut self, id: DeviceId, kind: AttemptKind, proof: Proof) {
+        let inbound = kind == AttemptKind::Inbound;
+        self.is_changed |= self.pending.remove(id).is_some();
+        if inbound {
+            self.pardon(id);
+        }
+        if !self.decisions.is_enrolment(id) {
+            return;
+        }
+        match proof {
+            Proof::DeviceKey => {
+                self.decisions.end_enrolment(id);
+                self.forget(vec![RecordKey::Enrolment(id)]);
+            }
+            Proof::FleetKey if inbound => self.outputs.push_back(Output::Enrol(id)),
+            Proof::FleetKey | Proof::Credential | Proof::Certificate => {}
         }
     }
 
@@ -318,7 +337,7 @@ fn foreign(standing: Standing, id: DeviceId, claim: &Claim) -> Option<Cause> {
     }
 }
 
-fn bring_up(entry: &mut Entry, generation: Generation, proof: Proof, claim: &Claim, now: Now) {
+fn bring_up(entry: &mut Entry, generation: Generation, proven: Proven, claim: &Claim, now: Now) {
     entry.attempt = 0;
     entry.keys_refused = 0;
     entry.cause = None;
@@ -331,9 +350,10 @@ fn bring_up(entry: &mut Entry, generation: Generation, proof: Proof, claim: &Cla
         generation,
         since: now.instant,
         mode: claim.mode,
+        basis: proven.basis,
         session: SessionView {
             link: claim.link,
-            proof,
+            proof: proven.proof,
             peer: claim.peer,
         },
         closing: false,

@@ -1,7 +1,6 @@
 //! What operators ask.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::{AttemptKind, Commit, Machine};
 use crate::cause::{Cause, CauseKind};
@@ -16,7 +15,9 @@ impl Machine {
             return self.reply(request, Err(CommandError::ShuttingDown));
         }
         match &command {
-            Command::Connect { address, .. } => self.queue_connect(request, *address),
+            Command::Connect { address, use_ssl } => {
+                self.queue_connect(request, *address, *use_ssl);
+            }
             Command::AddAsync(devices) => match self.room_for(devices) {
                 Ok(()) => {
                     let change = StoreChange::PutDevices(devices.clone());
@@ -34,11 +35,8 @@ impl Machine {
             Command::ChangeAcceptFilter { .. }
             | Command::Approve { .. }
             | Command::Refuse { .. }
-            | Command::SetSlaves(_) => self.reply(request, Ok(Reply::Done)),
-            Command::SetAcceptFilter(filter) => {
-                let change = StoreChange::PutAcceptFilter(filter.clone());
-                self.persist(change, Commit::Command(request, command));
-            }
+            | Command::SetAcceptFilter(_)
+            | Command::SetSlaves(_) => self.decide(request, command, now),
             Command::Disconnect(ids) => {
                 let sessions = ids.iter().filter_map(|id| self.session_of(*id)).collect();
                 self.close_all(request, sessions, &Cause::from(CauseKind::Disconnected));
@@ -69,12 +67,9 @@ impl Machine {
                 let sessions = ids.iter().filter_map(|id| self.delete(*id, now)).collect();
                 self.close_all(request, sessions, &Cause::from(CauseKind::Deleted));
             }
-            Command::SetAcceptFilter(filter) => {
-                self.admits = filter.compile();
-                self.filter = Arc::new(filter);
-                self.reply(request, Ok(Reply::Done));
-            }
-            Command::ChangeAcceptFilter { .. }
+            // Those are stored by another way, or not at all.
+            Command::SetAcceptFilter(_)
+            | Command::ChangeAcceptFilter { .. }
             | Command::Approve { .. }
             | Command::Refuse { .. }
             | Command::SetSlaves(_)
@@ -132,7 +127,7 @@ impl Machine {
         }
     }
 
-    fn reply(&mut self, request: RequestId, reply: Result<Reply, CommandError>) {
+    pub(super) fn reply(&mut self, request: RequestId, reply: Result<Reply, CommandError>) {
         self.outputs.push_back(Output::Reply(request, reply));
     }
 

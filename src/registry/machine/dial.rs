@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
 
-use super::{Attempt, AttemptKind, Machine};
+use super::{Attempt, AttemptKind, Machine, Policy};
 use crate::cause::{Cause, CauseKind};
 use crate::config;
 use crate::device::{DeviceId, Generation, LinkKind, Origin, Status};
@@ -32,6 +32,7 @@ enum Want {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DirectDial {
     address: SocketAddrV4,
+    use_ssl: bool,
     keys_refused: usize,
 }
 
@@ -82,9 +83,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn queue_connect(&mut self, request: RequestId, address: SocketAddrV4) {
+    pub(super) fn queue_connect(
+        &mut self,
+        request: RequestId,
+        address: SocketAddrV4,
+        use_ssl: bool,
+    ) {
         let dial = DirectDial {
             address,
+            use_ssl,
             keys_refused: 0,
         };
         self.directs.insert(request, dial);
@@ -121,10 +128,10 @@ impl Machine {
             return;
         };
         let address = entry.address;
-        let key = pick(&keys, entry.key_index);
         let starts_outage = entry.status == Status::Disconnected;
         entry.phase = Phase::Resting;
-        let Some(generation) = self.dial(AttemptKind::Auto(id), address, key) else {
+        let link = link(&self.policy, address, entry.use_ssl, &keys, entry.key_index);
+        let Some(generation) = self.dial(AttemptKind::Auto(id), address, link) else {
             self.try_failed(id, no_key(), now);
             return;
         };
@@ -143,31 +150,26 @@ impl Machine {
             return;
         };
         let address = SocketAddr::V4(direct.address);
-        let key = pick(&self.connect_keys(address), direct.keys_refused);
-        if self
-            .dial(AttemptKind::Direct(request), address, key)
-            .is_none()
-        {
+        let keys = self.connect_keys(&direct);
+        let (use_ssl, index) = (direct.use_ssl, direct.keys_refused);
+        let link = link(&self.policy, address, use_ssl, &keys, index);
+        let kind = AttemptKind::Direct(request);
+        if self.dial(kind, address, link).is_none() {
             self.connect_failed(request, no_key());
         }
     }
 
-    /// Gives the order for an admitted dial; `None`, and the admission back, when the link needs
-    /// a key and there is none.
+    /// Gives the order for an admitted dial; `None`, and the admission back, when there is no link
+    /// for it.
     fn dial(
         &mut self,
         kind: AttemptKind,
         address: SocketAddr,
-        key: Option<KeyId>,
+        link: Option<DialLink>,
     ) -> Option<Generation> {
-        let wanted = self.policy.dial.link_to(address.ip());
-        let link = match (wanted, key) {
-            (config::DialLink::Plain, _) => DialLink::Plain,
-            (config::DialLink::Aes, Some(key)) => DialLink::Aes(key),
-            (config::DialLink::Aes, None) => {
-                self.dials.admission.release();
-                return None;
-            }
+        let Some(link) = link else {
+            self.dials.admission.release();
+            return None;
         };
         let generation = Generation::dialled(self.next_generation);
         self.next_generation += 1;
@@ -182,8 +184,13 @@ impl Machine {
         Some(generation)
     }
 
-    /// The keys to try on an address, by the device that is listed there.
-    fn connect_keys(&self, address: SocketAddr) -> Vec<KeyId> {
+    /// The keys to try for a `Connect`, by the device that is listed at its address; the tls link
+    /// has none.
+    fn connect_keys(&self, direct: &DirectDial) -> Vec<KeyId> {
+        if direct.use_ssl {
+            return Vec::new();
+        }
+        let address = SocketAddr::V4(direct.address);
         let listed = self
             .entries
             .iter()
@@ -212,7 +219,7 @@ impl Machine {
         match cause.kind {
             CauseKind::Replaced => self.queue_dial(id),
             CauseKind::Disconnected | CauseKind::Drain => self.back_off(id, now),
-            CauseKind::KeyRefused if entry.keys_refused + 1 < keys => {
+            CauseKind::KeyRefused if !entry.use_ssl && entry.keys_refused + 1 < keys => {
                 entry.keys_refused += 1;
                 entry.key_index = entry.key_index.wrapping_add(1);
                 self.queue_dial(id);
@@ -231,7 +238,7 @@ impl Machine {
         let Some(direct) = self.directs.get(&request).copied() else {
             return;
         };
-        let keys = self.connect_keys(SocketAddr::V4(direct.address)).len();
+        let keys = self.connect_keys(&direct).len();
         if cause.kind == CauseKind::KeyRefused && direct.keys_refused + 1 < keys {
             if let Some(direct) = self.directs.get_mut(&request) {
                 direct.keys_refused += 1;
@@ -257,18 +264,41 @@ impl Machine {
         if cause.kind == CauseKind::KeyRefused {
             entry.key_index = entry.key_index.wrapping_add(1);
         }
-        let link = if entry.use_ssl {
-            LinkKind::Tls
-        } else {
-            LinkKind::Aes
-        };
-        let status = if cause.kind.is_refusal() {
-            Status::not_allowed(link)
-        } else {
-            Status::cannot_connect(link)
-        };
+        let status = failure(entry.use_ssl, cause.kind);
         self.back_off(id, now);
         self.set_status(id, status, Some(cause), now);
+    }
+}
+
+/// The status of a try that came to nothing. Until TCP is open the link plays no part in it.
+fn failure(use_ssl: bool, cause: CauseKind) -> Status {
+    let link = match cause {
+        CauseKind::DialFailed | CauseKind::DialTimeout => LinkKind::Plain,
+        _ if use_ssl => LinkKind::Tls,
+        _ => LinkKind::Aes,
+    };
+    if cause.is_refusal() {
+        Status::not_allowed(link)
+    } else {
+        Status::cannot_connect(link)
+    }
+}
+
+/// How to dial an address; `None` when its link needs a key and there is none. What the
+/// configuration says of links to addresses is for devices without TLS.
+fn link(
+    policy: &Policy,
+    address: SocketAddr,
+    use_ssl: bool,
+    keys: &[KeyId],
+    index: usize,
+) -> Option<DialLink> {
+    if use_ssl {
+        return Some(DialLink::Tls);
+    }
+    match policy.dial.link_to(address.ip()) {
+        config::DialLink::Plain => Some(DialLink::Plain),
+        config::DialLink::Aes => pick(keys, index).map(DialLink::Aes),
     }
 }
 

@@ -7,12 +7,15 @@
 
 mod claim;
 mod command;
+mod decide;
 mod dial;
 mod ending;
+mod revoke;
 mod schedule;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod turn_away;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,8 +24,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::decide::{Decision, DecisionQueue};
 use self::dial::{DialQueue, DirectDial};
 use self::tell::Numbers;
+use self::turn_away::REFUSED_INTERVAL;
 use crate::cause::{Cause, CauseKind};
 use crate::config::Dial;
 use crate::device::{DeviceId, Generation, Origin, Status};
@@ -30,9 +35,10 @@ use crate::identity::{Claim, SharedSecrets};
 use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
 use crate::registry::admission::TokenBucket;
 use crate::registry::backoff::Backoff;
+use crate::registry::decisions::Decisions;
 use crate::registry::entry::Entry;
 use crate::registry::identities::Identities;
-use crate::registry::pending::PendingList;
+use crate::registry::pending::{PendingList, UnprovenList};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommitId, Output, RequestId, StoreChange, Stored};
 use crate::session::{SessionCommand, SessionEvent};
@@ -52,6 +58,10 @@ pub struct Policy {
     pub devices_max: usize,
     pub sessions_max: usize,
     pub pending_max: usize,
+    /// Peers without proof that are remembered.
+    pub unproven_max: usize,
+    /// The slave lists of the last run are not restored, as the vendor's gateway does it.
+    pub forget_slaves: bool,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
     pub filter_by_address: bool,
 }
@@ -79,6 +89,11 @@ pub struct Machine {
     filter: Arc<AcceptFilter>,
     admits: CompiledFilter,
     pending: PendingList,
+    unproven: UnprovenList,
+    /// How often an event may tell of a newly pending device.
+    refused_events: TokenBucket,
+    decisions: Decisions,
+    deciding: DecisionQueue,
     dials: DialQueue,
     /// The ends of all backoffs, soonest first.
     timers: BTreeSet<(Instant, DeviceId)>,
@@ -95,7 +110,8 @@ pub struct Machine {
     outputs: VecDeque<Output>,
     /// What the snapshot does not show yet.
     dirty: BTreeSet<DeviceId>,
-    dirty_pending: BTreeSet<DeviceId>,
+    /// Something beside the managed list is not in the snapshot yet.
+    is_changed: bool,
     snapshot: Snapshot,
     /// The number of the newest event of the snapshot that was given out as news.
     published: u64,
@@ -146,6 +162,9 @@ impl Attempt {
 #[derive(Debug)]
 enum Commit {
     Command(RequestId, Command),
+    Decision(RequestId, Box<Decision>),
+    /// Nothing: it has lost its meaning already.
+    Forget,
     Identity(DeviceId),
     ReserveEvents(u64),
 }
@@ -160,9 +179,16 @@ impl Machine {
         seed: u64,
         now: Now,
     ) -> Self {
+        let (decisions, stale) =
+            Decisions::restore(stored.records, policy.forget_slaves, now.unix_ms);
+        let refused_burst = u32::try_from(policy.pending_max).unwrap_or(u32::MAX);
         let mut machine = Self {
             dials: DialQueue::new(policy.dial.in_flight_max, policy.dial.rate_max),
             pending: PendingList::new(policy.pending_max),
+            unproven: UnprovenList::new(policy.unproven_max),
+            refused_events: TokenBucket::new(refused_burst, REFUSED_INTERVAL),
+            decisions,
+            deciding: DecisionQueue::default(),
             policy,
             secrets,
             rng: SmallRng::seed_from_u64(seed),
@@ -182,14 +208,14 @@ impl Machine {
             numbers: Numbers::new(stored.event_next, stored.events_reserved),
             outputs: VecDeque::new(),
             dirty: BTreeSet::new(),
-            dirty_pending: BTreeSet::new(),
+            is_changed: true,
             snapshot: Snapshot::default(),
             published: 0,
             draining: false,
             counters: Counters::default(),
         };
-        machine.snapshot.accept_filter = Arc::clone(&machine.filter);
         machine.snapshot.event_number = stored.event_next.saturating_sub(1);
+        machine.forget(stale);
         machine.restore(&stored.devices, &stored.last_statuses, now);
         machine
     }
@@ -222,16 +248,13 @@ impl Machine {
             Some(Commit::Command(request, command)) => {
                 self.command_committed(request, command, result, now);
             }
+            Some(Commit::Decision(request, decision)) => {
+                self.decision_committed(request, *decision, result, now);
+            }
             Some(Commit::Identity(id)) => self.identity_committed(id, result, now),
             Some(Commit::ReserveEvents(end)) => self.events_reserved(end, result, now),
-            None => {}
+            Some(Commit::Forget) | None => {}
         }
-        self.start_dials(now);
-    }
-
-    /// These secrets are active from now on.
-    pub fn handle_secrets(&mut self, secrets: SharedSecrets, now: Now) {
-        self.secrets = secrets;
         self.start_dials(now);
     }
 
@@ -240,6 +263,7 @@ impl Machine {
     pub fn handle_drain(&mut self, now: Now) {
         self.draining = true;
         self.abandon_queued_connects();
+        self.abandon_decisions();
         let generations: Vec<Generation> = self.attempts.keys().copied().collect();
         for generation in generations {
             self.close(generation, Cause::from(CauseKind::Drain));
@@ -290,10 +314,8 @@ impl Machine {
     pub fn news(&mut self) -> Option<Snapshot> {
         let published = self.published;
         self.published = self.snapshot.event_number;
-        let unchanged = self.dirty.is_empty()
-            && self.dirty_pending.is_empty()
-            && published == self.snapshot.event_number
-            && Arc::ptr_eq(&self.snapshot.accept_filter, &self.filter);
+        let unchanged =
+            self.dirty.is_empty() && !self.is_changed && published == self.snapshot.event_number;
         (!unchanged).then(|| self.snapshot())
     }
 
@@ -310,17 +332,13 @@ impl Machine {
                 }
             }
         }
-        for id in std::mem::take(&mut self.dirty_pending) {
-            match self.pending.get(id) {
-                Some(view) => {
-                    self.snapshot.pending.insert(id, Arc::new(view.clone()));
-                }
-                None => {
-                    self.snapshot.pending.remove(&id);
-                }
-            }
+        if std::mem::take(&mut self.is_changed) {
+            self.snapshot.pending = self.pending.views().clone();
+            self.snapshot.unproven = self.unproven.views().clone();
+            self.snapshot.refusals = self.decisions.refusals().clone();
+            self.snapshot.slaves = Arc::clone(self.decisions.slaves());
+            self.snapshot.accept_filter = Arc::clone(&self.filter);
         }
-        self.snapshot.accept_filter = Arc::clone(&self.filter);
         self.snapshot.clone()
     }
 

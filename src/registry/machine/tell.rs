@@ -25,8 +25,9 @@ pub(super) struct Numbers {
     reserving: bool,
     retry_at: Option<Instant>,
     /// What could not be told because the store failed for a whole block: one event a device and
-    /// list.
-    held: BTreeMap<(DeviceId, List), StatusEvent>,
+    /// list, with its place among the others.
+    held: BTreeMap<(DeviceId, List), (u64, StatusEvent)>,
+    next_held: u64,
 }
 
 impl Numbers {
@@ -37,6 +38,7 @@ impl Numbers {
             reserving: false,
             retry_at: None,
             held: BTreeMap::new(),
+            next_held: 0,
         }
     }
 
@@ -137,12 +139,15 @@ impl Machine {
             return;
         }
         self.numbers.end = end;
-        while let Some((_, event)) = self.numbers.held.pop_first() {
-            let Some(number) = self.numbers.take() else {
-                self.hold(event);
-                break;
-            };
-            self.emit(StatusEvent { number, ..event });
+        let mut held: Vec<_> = std::mem::take(&mut self.numbers.held)
+            .into_values()
+            .collect();
+        held.sort_unstable_by_key(|(place, _)| *place);
+        for (_, event) in held {
+            match self.numbers.take() {
+                Some(number) => self.emit(StatusEvent { number, ..event }),
+                None => self.hold(event),
+            }
         }
         if self.numbers.is_low() {
             self.reserve();
@@ -170,9 +175,11 @@ impl Machine {
     fn hold(&mut self, event: StatusEvent) {
         let slot = (event.device, list(event.change));
         let merged = match self.numbers.held.get(&slot) {
-            Some(older) => merge(older, &event),
+            Some((_, older)) => merge(older, &event),
             None => event,
         };
-        self.numbers.held.insert(slot, merged);
+        let place = self.numbers.next_held;
+        self.numbers.next_held += 1;
+        self.numbers.held.insert(slot, (place, merged));
     }
 }

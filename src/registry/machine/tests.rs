@@ -69,6 +69,8 @@ fn policy() -> Policy {
         devices_max: 5,
         sessions_max: 4,
         pending_max: 10,
+        unproven_max: 3,
+        forget_slaves: false,
         filter_by_address: true,
     }
 }

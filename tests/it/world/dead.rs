@@ -84,6 +84,8 @@ fn dead_devices_write_their_first_failure_and_no_more() {
         devices_max: 100_000,
         sessions_max: usize::MAX,
         pending_max: 10,
+        unproven_max: 3,
+        forget_slaves: false,
         filter_by_address: false,
     };
     let stored = Stored {
