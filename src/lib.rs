@@ -31,3 +31,4 @@ pub mod session;
 pub mod sim;
 pub mod store;
 pub mod time;
+pub mod vault;

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod fleet;
 pub mod fleet_view;
 pub mod generation;
+pub mod identities;
 pub mod routes;
 pub mod server;
 pub mod status;

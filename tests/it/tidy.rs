@@ -48,6 +48,8 @@ const PURE: &[&str] = &[
     "store/stored_record.rs",
     "store/export_record.rs",
     "store/writes.rs",
+    "vault/ledger.rs",
+    "vault/ledger",
     "grpc/convert.rs",
     "grpc/fleet_view.rs",
     "grpc/watch.rs",
@@ -86,9 +88,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("registry", &["link", "codec", "session"]),
     ("store", &["registry"]),
     ("handle", &["session", "registry", "store"]),
+    ("vault", &["link", "codec", "session", "registry", "handle"]),
     (
         "grpc",
-        &["codec", "search", "session", "registry", "handle"],
+        &["codec", "search", "session", "registry", "handle", "vault"],
     ),
     ("sim", &["link", "codec", "search"]),
 ];
