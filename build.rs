@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 
 /// Every contract, by its path under `proto/`.
-const CONTRACTS: [&str; 8] = [
-    "device.proto",
-    "err.proto",
+const CONTRACTS: [&str; 13] = [
+    "admin.proto",
     "connect.proto",
+    "device.proto",
+    "device_1_7.proto",
+    "err.proto",
+    "network.proto",
+    "rs485.proto",
+    "wiegand.proto",
     "gatehouse/v1/fleet.proto",
     "gatehouse/v1/identities.proto",
     "gatehouse/v1/approvals.proto",
@@ -23,6 +28,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // An RPC named `Connect` clashes with the generated client's own constructor.
         .build_transport(false)
+        // One answer, two numberings of its fields.
+        .extern_path(
+            ".gsdk.device.GetCapabilityInfoResponse",
+            "crate::grpc::capability::GetCapabilityInfoResponse",
+        )
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -5,11 +5,14 @@ mod error;
 mod sessions;
 mod sockets;
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::oneshot;
 
@@ -19,9 +22,14 @@ pub use self::sockets::Listening;
 use self::sockets::Sockets;
 use crate::clock;
 use crate::config::Config;
+use crate::device::DeviceId;
 use crate::grpc;
+use crate::grpc::DeviceSettings;
+use crate::grpc::connection_mode::Advertised;
 use crate::grpc::server::{Server, Settings};
+use crate::grpc::ssl::TlsCredentials;
 use crate::handle::Gateway;
+use crate::identity::Identity;
 use crate::link::certs::Certs;
 use crate::link::host_names::HostNames;
 use crate::link::key_files;
@@ -69,6 +77,7 @@ impl Running {
         let (opened, stored) = open_store(&config).await?;
         let keyring = Arc::new(load_keyring(&config)?);
         let certs = open_certs(&config)?;
+        let root = root(&config)?;
         let tls = tls::grpc_server(&certs, config.grpc.client_certificates)?;
         let device_tls = Arc::new(ArcSwap::from_pointee(device_tls(&config, &certs)?));
         let policy = registry_policy(&config)?;
@@ -112,7 +121,12 @@ impl Running {
             (sockets.plain, AcceptLink::Plain),
         ];
         let listeners = accept_devices(&config, &sessions, devices);
-        let grpc = grpc::serve(handle.clone(), grpc_settings(&config, tls), sockets.grpc);
+        let grpc = grpc::serve(
+            handle.clone(),
+            grpc_settings(&config, tls),
+            device_settings(&config, &sockets.listening, root),
+            sockets.grpc,
+        );
         Ok(Self {
             handle,
             grpc,
@@ -218,6 +232,53 @@ fn grpc_settings(config: &Config, tls: rustls::ServerConfig) -> Settings {
     );
     settings.message_size_max = config.grpc.message_max_bytes;
     settings
+}
+
+/// The root certificate, as PEM text.
+fn root(config: &Config) -> Result<String, StartError> {
+    let path = config.certs_dir().join("ca.crt");
+    std::fs::read_to_string(&path).map_err(|source| StartError::Root { path, source })
+}
+
+fn device_settings(config: &Config, listening: &Listening, root: String) -> DeviceSettings {
+    DeviceSettings {
+        advertised: Advertised {
+            address: config.device.advertise.clone(),
+            aes_port: listening.aes.map(|address| address.port()),
+            // Nobody listens for tls yet.
+            tls_port: None,
+        },
+        roots: Arc::new(move || root.clone()),
+        credentials: Arc::new(NoCredentials),
+        multi_in_flight_max: config.device.multi_in_flight_max,
+        search: config.search.clone(),
+        capability_numbers: config.compat.capability_numbers,
+    }
+}
+
+/// Stands where the store of credentials will.
+struct NoCredentials;
+
+impl TlsCredentials for NoCredentials {
+    fn begin<'a>(
+        &'a self,
+        _: DeviceId,
+        _: &'a Identity,
+    ) -> BoxFuture<'a, Result<Option<String>, String>> {
+        ready(Err("this version makes no credentials".to_owned())).boxed()
+    }
+
+    fn confirm<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn abandon<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn withdraw<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {

@@ -202,6 +202,21 @@ impl Check {
             config.device.multi_in_flight_max,
             1..=4096,
         );
+        let broadcast = &config.search.broadcast;
+        if !(1..=64).contains(&broadcast.len()) {
+            self.wrong(
+                "search.broadcast",
+                format_args!("{} addresses", broadcast.len()),
+                "name 1 to 64",
+            );
+        }
+        for address in broadcast.iter().filter(|address| address.port() == 0) {
+            self.wrong(
+                "search.broadcast",
+                format_args!("\"{address}\""),
+                "write a port of 1 to 65535, as in \"255.255.255.255:51210\"",
+            );
+        }
         self.within("search.answers_max", config.search.answers_max, 1..=100_000);
     }
 

@@ -32,6 +32,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     DeviceTls(#[from] DeviceTlsError),
+    #[error("the root certificate {path} cannot be read: {source}")]
+    Root { path: PathBuf, source: io::Error },
     #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
     Listen {
         key: &'static str,

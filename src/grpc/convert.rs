@@ -1,7 +1,8 @@
 //! What travels in the Connect API, to and from the words of the house.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use tonic::Status as Answer;
 
@@ -12,8 +13,11 @@ use crate::grpc::proto::gsdk::connect as wire;
 use crate::grpc::proto::gsdk::device::Type;
 use crate::registry::accept_filter::{AcceptFilter, InvalidFilter};
 use crate::registry::hub::{Delivery, TooManySubscribers};
+use crate::registry::records::Slaves;
 use crate::registry::snapshot::{DeviceView, PendingView};
 use crate::registry::{AutoDevice, Command, CommandError};
+use crate::search::message::Found;
+use crate::search::udp::SearchError;
 use crate::time::unix_seconds;
 
 /// Where a device listens unless a request says otherwise.
@@ -38,6 +42,8 @@ pub enum RequestError {
     DeviceId { field: String },
     #[error("queueSize is {value}; it must be 0, which means {QUEUE_SIZE_DEFAULT}, or more")]
     QueueSize { value: i32 },
+    #[error("timeout is {value} ms; it must be 0, which means 5000, to 60000")]
+    SearchTime { value: u32 },
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
 }
@@ -58,6 +64,18 @@ impl From<CommandError> for Answer {
             CommandError::LimitReached(_) => Self::resource_exhausted(text),
             CommandError::NotStored(_) | CommandError::ShuttingDown => Self::unavailable(text),
             CommandError::UnknownDevice(_) | CommandError::NotPending(_) => Self::not_found(text),
+        }
+    }
+}
+
+impl From<SearchError> for Answer {
+    fn from(error: SearchError) -> Self {
+        let text = error.to_string();
+        match error {
+            SearchError::TooMany => Self::resource_exhausted(text),
+            SearchError::Socket(_) | SearchError::NotSent { .. } | SearchError::NowhereToSend => {
+                Self::unavailable(text)
+            }
         }
     }
 }
@@ -102,15 +120,97 @@ pub fn add_async(infos: &[wire::AsyncConnectInfo]) -> Result<Command, RequestErr
 }
 
 fn auto_device(field: &str, info: &wire::AsyncConnectInfo) -> Result<AutoDevice, RequestError> {
-    let id = DeviceId::new(info.device_id).ok_or_else(|| RequestError::DeviceId {
-        field: format!("{field}.deviceID"),
-    })?;
+    let id = device_id(format!("{field}.deviceID"), info.device_id)?;
     let address = address(field, &info.ip_addr, info.port)?;
     Ok(AutoDevice {
         id,
         address,
         use_ssl: info.use_ssl,
     })
+}
+
+/// The device that a request names in `field`.
+///
+/// # Errors
+/// [`RequestError::DeviceId`] for 0.
+pub fn device_id(field: impl Into<String>, id: u32) -> Result<DeviceId, RequestError> {
+    DeviceId::new(id).ok_or_else(|| RequestError::DeviceId {
+        field: field.into(),
+    })
+}
+
+/// The IDs of slaves in `list`, each once.
+///
+/// # Errors
+/// [`RequestError::DeviceId`] naming the index of the first that is 0.
+pub fn slave_ids(list: &str, ids: impl IntoIterator<Item = u32>) -> Result<Vec<u32>, RequestError> {
+    let mut slaves = Vec::new();
+    for (index, id) in ids.into_iter().enumerate() {
+        let id = device_id(format!("{list}[{index}].deviceID"), id)?.get();
+        if !slaves.contains(&id) {
+            slaves.push(id);
+        }
+    }
+    Ok(slaves)
+}
+
+/// The command of a `SetSlaveDevice`: one entry for each parent, the last one named.
+///
+/// # Errors
+/// [`RequestError::DeviceId`] for the first ID that is 0.
+pub fn set_slaves(infos: &[wire::SlaveDeviceInfo]) -> Result<Command, RequestError> {
+    let mut parents = BTreeMap::new();
+    for (index, info) in infos.iter().enumerate() {
+        let field = format!("slaveDeviceInfos[{index}]");
+        let ids = |bus: &str, ids: &[u32]| {
+            let id = |id: &u32| device_id(format!("{field}.{bus}"), *id);
+            ids.iter().map(id).collect::<Result<Vec<_>, _>>()
+        };
+        let parent = device_id(format!("{field}.deviceID"), info.device_id)?;
+        let slaves = Slaves {
+            parent,
+            rs485: ids("rs485SlaveDeviceIDs", &info.rs485_slave_device_i_ds)?,
+            wiegand: ids("wiegandSlaveDeviceIDs", &info.wiegand_slave_device_i_ds)?,
+        };
+        parents.insert(parent, slaves);
+    }
+    Ok(Command::SetSlaves(parents.into_values().collect()))
+}
+
+/// The slaves of one device.
+pub fn slave_info(slaves: &Slaves) -> wire::SlaveDeviceInfo {
+    let ids = |ids: &[DeviceId]| ids.iter().map(|id| id.get()).collect();
+    wire::SlaveDeviceInfo {
+        device_id: slaves.parent.get(),
+        rs485_slave_device_i_ds: ids(&slaves.rs485),
+        wiegand_slave_device_i_ds: ids(&slaves.wiegand),
+    }
+}
+
+/// How long to search for; 0 means 5 s.
+///
+/// # Errors
+/// [`RequestError::SearchTime`] above 60 s.
+pub fn search_time(value: u32) -> Result<Duration, RequestError> {
+    match value {
+        0 => Ok(Duration::from_secs(5)),
+        1..=60_000 => Ok(Duration::from_millis(value.into())),
+        _ => Err(RequestError::SearchTime { value }),
+    }
+}
+
+/// One device that a search found.
+pub fn search_info(found: Found) -> wire::SearchDeviceInfo {
+    wire::SearchDeviceInfo {
+        device_id: found.id,
+        r#type: device_type(found.device_type),
+        use_dhcp: found.use_dhcp,
+        connection_mode: found.mode as i32,
+        ip_addr: found.address.to_string(),
+        port: found.port.into(),
+        use_ssl: found.use_ssl,
+        server_addr: found.server_addr,
+    }
 }
 
 /// The IDs of a request that passes over unknown ones; 0 is no device, so it is never known.
@@ -371,22 +471,60 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_a_failed_precondition_and_the_rest_invalid() {
+    fn a_connect_without_an_address_is_invalid() {
         let info = wire::ConnectInfo {
             ip_addr: "192.0.2.1".to_owned(),
             port: 0,
             use_ssl: true,
         };
-        let answer = Answer::from(connect(Some(info)).expect_err("no tls"));
-        assert_eq!(answer.code(), Code::FailedPrecondition);
-        assert!(
-            answer
-                .message()
-                .starts_with("connectInfo.useSSL is true, but")
-        );
+        let command = Command::Connect {
+            address: "192.0.2.1:51211".parse().expect("an address"),
+            use_ssl: true,
+        };
+        assert_eq!(connect(Some(info)), Ok(command));
         let answer = Answer::from(connect(None).expect_err("nothing to dial"));
         assert_eq!(answer.code(), Code::InvalidArgument);
         assert_eq!(answer.message(), "connectInfo is missing");
+    }
+
+    #[test]
+    fn of_one_parent_the_last_list_counts() {
+        let info = |parent, slaves: &[u32]| wire::SlaveDeviceInfo {
+            device_id: parent,
+            rs485_slave_device_i_ds: slaves.to_vec(),
+            wiegand_slave_device_i_ds: vec![9],
+        };
+        let Ok(Command::SetSlaves(slaves)) =
+            set_slaves(&[info(2, &[5]), info(1, &[]), info(2, &[6])])
+        else {
+            panic!("no command");
+        };
+        let back: Vec<_> = slaves.iter().map(slave_info).collect();
+        assert_eq!(back, [info(1, &[]), info(2, &[6])]);
+        for (infos, field) in [
+            (vec![info(0, &[])], "slaveDeviceInfos[0].deviceID"),
+            (
+                vec![info(1, &[]), info(2, &[3, 0])],
+                "slaveDeviceInfos[1].rs485SlaveDeviceIDs",
+            ),
+        ] {
+            let error = set_slaves(&infos).expect_err("0 is no device");
+            assert_eq!(
+                error.to_string(),
+                format!("{field} is 0; it must be 1 to 4294967295")
+            );
+        }
+        assert_eq!(slave_ids("slaveInfos", [3, 1, 3]), Ok(vec![3, 1]));
+    }
+
+    #[test]
+    fn a_search_has_a_bounded_time() {
+        assert_eq!(search_time(0), Ok(Duration::from_secs(5)));
+        assert_eq!(search_time(1), Ok(Duration::from_millis(1)));
+        assert_eq!(search_time(60_000), Ok(Duration::from_mins(1)));
+        for value in [60_001, u32::MAX] {
+            assert_eq!(search_time(value), Err(RequestError::SearchTime { value }));
+        }
     }
 
     #[test]

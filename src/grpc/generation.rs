@@ -16,6 +16,14 @@ pub enum Generation {
     Prefixed,
 }
 
+impl Generation {
+    /// The generation by which a request came.
+    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+        let generation = request.extensions().get::<Self>();
+        generation.copied().unwrap_or_default()
+    }
+}
+
 /// The two halves of a path, as they were called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {

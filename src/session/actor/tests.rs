@@ -69,7 +69,10 @@ impl Reports {
         let deps = Deps {
             policy: Arc::new(policy),
             keys: Arc::new(Keys),
-            tls: Arc::new(ArcSwap::new(device_tls(&House::new().material(), &Tls::default()))),
+            tls: Arc::new(ArcSwap::new(device_tls(
+                &House::new().material(),
+                &Tls::default(),
+            ))),
             permits: Arc::new(Semaphore::new(permits)),
             reports: Registry(sender).start().recipient(),
         };

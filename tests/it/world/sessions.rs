@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use gatehouse::cause::{Cause, CauseKind};
 use gatehouse::device::{DeviceId, Generation};
-use gatehouse::session::machine::{self as session, Setup};
 use gatehouse::link::tls::device::DeviceTls;
-use gatehouse::session::{
-    AcceptLink, DialOrder, LiveTls, Policy, SessionCommand, SessionEvent,
-};
+use gatehouse::session::machine::{self as session, Setup};
+use gatehouse::session::{AcceptLink, DialOrder, LiveTls, Policy, SessionCommand, SessionEvent};
 use gatehouse::time::Instant;
 use rand::RngExt;
 

@@ -52,7 +52,10 @@ fn both_versions_and_roles_cut_anywhere() {
                 let mut device = Device::client(house.client(&[version], shows));
                 meet(&mut gateway, &mut device, cut).unwrap();
                 assert_eq!(device.version(), Some(version.version));
-                assert_eq!(gateway.devices(), shows.map(|_| vec![DeviceId::new(4711).unwrap()]));
+                assert_eq!(
+                    gateway.devices(),
+                    shows.map(|_| vec![DeviceId::new(4711).unwrap()])
+                );
                 assert_eq!(gateway.shown(), shows.map(|leaf| leaf.der.to_vec()));
                 check_link(&mut gateway, &mut device, cut);
             }

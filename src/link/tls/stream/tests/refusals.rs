@@ -62,8 +62,14 @@ fn a_device_without_a_certificate_where_one_is_required() {
         let mut gateway = Gateway::server(&tls);
         let mut device = Device::client(house.client(&[version], None));
         let refused = meet(&mut gateway, &mut device, usize::MAX).unwrap_err();
-        assert_eq!(refused, TlsLinkError::Handshake(Error::NoCertificatesPresented));
-        assert!(refused.to_string().contains("shows no certificate"), "{refused}");
+        assert_eq!(
+            refused,
+            TlsLinkError::Handshake(Error::NoCertificatesPresented)
+        );
+        assert!(
+            refused.to_string().contains("shows no certificate"),
+            "{refused}"
+        );
         assert_eq!(device.refusal(), Some(Error::AlertReceived(alert)));
 
         let leaf = house.device(1);
@@ -169,7 +175,10 @@ fn a_device_that_refuses_us_is_quoted() {
         let mut gateway = Gateway::client(&tls);
         let mut device = Device::server(other.server(&[version], &leaf));
         let refused = meet(&mut gateway, &mut device, usize::MAX).unwrap_err();
-        assert!(matches!(refused, TlsLinkError::Handshake(Error::AlertReceived(_))));
+        assert!(matches!(
+            refused,
+            TlsLinkError::Handshake(Error::AlertReceived(_))
+        ));
     }
 }
 
@@ -180,7 +189,9 @@ fn material_that_does_not_go_together_is_refused() {
     let refused = |material: &Material| {
         let tickets = tickets([1; 32], Vec::new(), &clock);
         let time = Arc::new(clock.clone());
-        DeviceTls::new(material, &Tls::default(), tickets, time).unwrap_err().to_string()
+        DeviceTls::new(material, &Tls::default(), tickets, time)
+            .unwrap_err()
+            .to_string()
     };
     let mixed = Material {
         key: house.device(1).key(),
@@ -191,5 +202,9 @@ fn material_that_does_not_go_together_is_refused() {
         roots: Vec::new(),
         ..house.material()
     };
-    assert!(refused(&rootless).contains("root"), "{}", refused(&rootless));
+    assert!(
+        refused(&rootless).contains("root"),
+        "{}",
+        refused(&rootless)
+    );
 }

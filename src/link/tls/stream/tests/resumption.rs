@@ -209,7 +209,10 @@ fn who_showed_nothing_does_not_resume_where_a_certificate_is_required() {
         };
         world.replace(&material, &settings);
         let refused = world.meet(&device).unwrap_err();
-        assert_eq!(refused, TlsLinkError::Resumed(Error::NoCertificatesPresented));
+        assert_eq!(
+            refused,
+            TlsLinkError::Resumed(Error::NoCertificatesPresented)
+        );
     }
 }
 
