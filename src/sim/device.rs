@@ -10,7 +10,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -20,7 +21,10 @@ use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, BODY_MAX, Split};
 use crate::codec::message::{self, Answer, Authentication, Connect, Message, Run, StreamId};
 use crate::codec::pson::Value;
+use crate::device::LinkKind;
 use crate::sim::info::Info;
+use crate::sim::resources::{Denial, Resource, Resources};
+use crate::sim::state::DeviceState;
 use crate::time::Instant;
 
 /// What every freshly started Linux client takes: its random numbers are never seeded.
@@ -38,9 +42,10 @@ const HELD_BACK_MAX: usize = 256;
 /// The longest run of garbage, in bytes.
 const GARBAGE_MAX: usize = 512;
 
-const INFO: &str = "device/info";
-/// The function of a resource that only tells, as Describe numbers them.
-const OUTPUT: u64 = 3;
+/// From a changed stance to the end of the link: time enough for the answer to arrive.
+const LEAVE_AFTER: Duration = Duration::from_millis(300);
+/// The same for a device that is slow to answer.
+const LEAVE_AFTER_MAX: Duration = Duration::from_millis(4500);
 
 /// Who a simulated device is and how it behaves. More of its person, such as the quirks of one
 /// client, has its place here.
@@ -92,6 +97,8 @@ pub enum Event {
     Admitted,
     /// The gateway asked for `device/info` and was answered.
     Described,
+    /// The gateway wrote to a resource, and something changed; how that is called.
+    Written(&'static str),
     /// The gateway answered otherwise, or not at all; why, as far as it said so.
     Refused(String),
     /// The conversation ended after it was admitted, or without ever having begun; why.
@@ -102,6 +109,9 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Device {
     config: Config,
+    resources: Resources,
+    /// What it kept when the link came up.
+    began: Arc<DeviceState>,
     phase: Phase,
     /// Bytes that are no whole frame yet.
     received: Vec<u8>,
@@ -116,6 +126,8 @@ enum Phase {
         /// `None` when the device is silent.
         keep_alive: Option<Instant>,
         drop: Option<Instant>,
+        /// When it follows what it was told: to dial, or to listen.
+        leave: Option<Instant>,
         /// Whether the last Keep Alive came back.
         is_echoed: bool,
     },
@@ -125,10 +137,29 @@ enum Phase {
 }
 
 impl Device {
-    /// The link is up: the Connect is the first output.
+    /// A plain link of a device that has never been told anything is up: the Connect is the first
+    /// output.
     pub fn new(config: Config) -> Self {
+        Self::with_state(config, BTreeSet::new(), LinkKind::Plain, Arc::default())
+    }
+
+    /// The same for any device: the resources that it lacks, what its link is, and what it keeps.
+    pub fn with_state(
+        mut config: Config,
+        lacking: BTreeSet<Resource>,
+        link: LinkKind,
+        state: Arc<DeviceState>,
+    ) -> Self {
+        if link != LinkKind::Plain
+            && let Some(credential) = &state.ssl.credential
+        {
+            config.credential = credential.to_string();
+        }
+        let info = std::mem::take(&mut config.info);
         let mut device = Self {
             config,
+            resources: Resources::new(info, lacking, link, state.clone()),
+            began: state,
             phase: Phase::Deaf,
             received: Vec::new(),
             held_back: VecDeque::new(),
@@ -173,12 +204,17 @@ impl Device {
             self.outputs.push_back(Output::Send(answer));
         }
         let Phase::Up {
-            keep_alive, drop, ..
+            keep_alive,
+            drop,
+            leave,
+            ..
         } = self.phase
         else {
             return;
         };
-        if drop.is_some_and(|drop| drop <= now) {
+        if leave.is_some_and(|leave| leave <= now) {
+            self.leave();
+        } else if drop.is_some_and(|drop| drop <= now) {
             self.end("the device dropped the link".to_owned());
         } else if keep_alive.is_some_and(|due| due <= now) {
             self.keep_alive(now);
@@ -195,13 +231,22 @@ impl Device {
     /// When [`Device::handle_timeout`] is due. To be asked after every change.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held_back = self.held_back.front().map(|(due, _)| *due);
-        let (keep_alive, drop) = match self.phase {
+        let due = match self.phase {
             Phase::Up {
-                keep_alive, drop, ..
-            } => (keep_alive, drop),
-            _ => (None, None),
+                keep_alive,
+                drop,
+                leave,
+                ..
+            } => [keep_alive, drop, leave],
+            _ => [None; 3],
         };
-        [held_back, keep_alive, drop].into_iter().flatten().min()
+        due.into_iter().chain([held_back]).flatten().min()
+    }
+
+    /// What it is to keep when the link is gone. To be asked before its outputs are carried out,
+    /// so that what it has answered is kept.
+    pub const fn state(&self) -> &Arc<DeviceState> {
+        self.resources.state()
     }
 
     /// What is to be done next, until there is nothing more.
@@ -277,9 +322,10 @@ impl Device {
         self.phase = Phase::Up {
             keep_alive: (!self.is_mute()).then(|| now + first),
             drop,
+            leave: None,
             is_echoed: true,
         };
-        self.outputs.push_back(Output::Report(Event::Admitted));
+        self.report(Event::Admitted);
     }
 
     /// Whether nothing is sent any more once it is admitted.
@@ -317,56 +363,75 @@ impl Device {
     }
 
     fn serve(&mut self, message: Message, now: Instant) {
-        let is_run = matches!(message, Message::Run(_));
-        let (stream_id, payload) = match message {
-            Message::Run(Run {
-                stream_id,
-                resource,
-                ..
-            }) => (stream_id, self.run(resource.as_ref())),
+        let mut told = None;
+        let (stream_id, result) = match message {
+            // It hears nothing, so nothing changes it.
+            Message::Run(_) if self.is_mute() => return,
+            Message::Run(run) => (run.stream_id, self.run(&run, &mut told, now)),
             Message::Describe {
                 stream_id,
                 resource,
                 ..
-            } => (stream_id, self.describe(resource.as_ref())),
+            } => (stream_id, self.describe(resource.as_ref()).map(Some)),
             Message::StartStream { stream_id, .. } | Message::StopStream { stream_id, .. } => {
-                (stream_id, None)
+                (stream_id, Err(Denial::Unknown))
             }
             // Answers to nothing that was asked, and data of no stream.
             _ => return,
         };
-        let Some(stream_id) = stream_id else { return };
-        let is_ok = payload.is_some();
-        let answer = Answer {
-            stream_id: Some(stream_id),
-            parameters: None,
-            payload,
+        if stream_id.is_some() {
+            self.answer(&answer_of(stream_id, result), now);
+        }
+        self.outputs.extend(told.map(Output::Report));
+    }
+
+    fn run(
+        &mut self,
+        run: &Run,
+        told: &mut Option<Event>,
+        now: Instant,
+    ) -> Result<Option<Value>, Denial> {
+        let resource = self.resources.find(run.resource.as_ref())?;
+        let before = self.state().clone();
+        let answer = self.resources.run(resource, run.payload.as_ref())?;
+        if !Arc::ptr_eq(&before, self.state()) {
+            *told = Some(Event::Written(resource.name()));
+            self.follow(now);
+        } else if resource == Resource::Info && run.stream_id.is_some() {
+            *told = Some(Event::Described);
+        }
+        Ok(answer)
+    }
+
+    fn describe(&self, resource: Option<&Value>) -> Result<Value, Denial> {
+        if resource.is_none() {
+            return Ok(self.resources.list());
+        }
+        let resource = self.resources.find(resource)?;
+        Ok(self.resources.sample(resource))
+    }
+
+    /// Sets out for where it is told to be, or stays if that is here again.
+    fn follow(&mut self, now: Instant) {
+        let is_elsewhere = self.state().ip.stance() != self.began.ip.stance();
+        let patience = match self.config.behaviour {
+            Behaviour::Slow(delay) => LEAVE_AFTER.saturating_add(delay).min(LEAVE_AFTER_MAX),
+            _ => LEAVE_AFTER,
         };
-        let answer = if is_ok {
-            Message::Ok(answer)
-        } else {
-            Message::Error(answer)
-        };
-        self.answer(&answer, now);
-        // There is no other resource that could be run.
-        if is_run && is_ok && self.config.behaviour != Behaviour::MuteOnceConnected {
-            self.outputs.push_back(Output::Report(Event::Described));
+        if let Phase::Up { leave, .. } = &mut self.phase {
+            *leave = is_elsewhere.then(|| now + patience);
         }
     }
 
-    /// `None` for a resource that the device does not have.
-    fn run(&self, resource: Option<&Value>) -> Option<Value> {
-        let is_info = resource.and_then(Value::as_str) == Some(INFO);
-        is_info.then(|| self.config.info.to_value())
-    }
-
-    fn describe(&self, resource: Option<&Value>) -> Option<Value> {
-        match resource {
-            None => Some(Value::map([(INFO, Value::map([("fn", OUTPUT)]))])),
-            Some(_) => self
-                .run(resource)
-                .map(|sample| Value::map([("out", sample)])),
-        }
+    /// Says where it goes, and goes.
+    fn leave(&mut self) {
+        let why = format!("the device was told to {}", self.state().ip.stance());
+        self.send(&Message::Disconnect {
+            stream_id: None,
+            reason: None,
+            detail: Some(why.as_str().into()),
+        });
+        self.end(why);
     }
 
     fn answer(&mut self, answer: &Message, now: Instant) {
@@ -418,6 +483,10 @@ impl Device {
         };
         self.phase = Phase::Closed;
         self.held_back.clear();
+        self.report(event);
+    }
+
+    fn report(&mut self, event: Event) {
         self.outputs.push_back(Output::Report(event));
     }
 }
@@ -428,6 +497,22 @@ pub fn garbage(seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; rng.random_range(1..=GARBAGE_MAX)];
     rng.fill_bytes(&mut bytes);
     bytes
+}
+
+fn answer_of(stream_id: Option<StreamId>, result: Result<Option<Value>, Denial>) -> Message {
+    let with = |parameters, payload| Answer {
+        stream_id,
+        parameters,
+        payload,
+    };
+    match result {
+        Ok(payload) => Message::Ok(with(None, payload)),
+        Err(Denial::Unknown) => Message::Error(with(None, None)),
+        Err(Denial::Because { code, why }) => {
+            let payload = Value::map([("error", why)]);
+            Message::Error(with(Some(code.into()), Some(payload)))
+        }
+    }
 }
 
 /// What an Error says: its code, its text, or that it says nothing.

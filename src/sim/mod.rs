@@ -1,14 +1,19 @@
 //! Simulated devices: the other side of the same codec.
 //!
 //! [`device`] is the conversation, and pure: it runs over real sockets as well as in a world
-//! without sockets or time. [`run`] leads it over TCP, one task a device: [`spec`] says what the
+//! without sockets or time. What it is asked is answered by its [`resources`], from the [`state`]
+//! that it keeps. [`run`] leads it over TCP, one task a device: [`spec`] says what the
 //! device is, [`link`] secures its bytes, [`report`] tells what happens to it, and
 //! [`fleet`] holds many.
 
 pub mod device;
 pub mod fleet;
 pub mod info;
+pub mod ip_config;
 pub mod link;
 pub mod report;
+pub mod resources;
 pub mod run;
 pub mod spec;
+pub mod state;
+pub mod tls;

@@ -18,16 +18,21 @@ const OTHER: &str = "other reasons";
 /// unless the device is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It waits here for the gateway: told once, by a [fleet](super::fleet::Fleet).
+    /// It waits here for the gateway: told by a [fleet](super::fleet::Fleet) when the device
+    /// starts, and whenever it was told to listen again.
     Listens(SocketAddr),
     /// A TCP connection is open.
     Opened,
-    /// It dialled in vain; why.
+    /// The connection is secured, or plain; how, in a few words: `tls 1.3, resumed`.
+    Linked(&'static str),
+    /// It dialled in vain, or could not listen where it was told to; why.
     Unreachable(String),
     /// The gateway answered the Connect with Ok.
     Admitted,
     /// The gateway has asked for `device/info` and got it.
     Described,
+    /// The gateway has written to this resource, and changed something.
+    Written(&'static str),
     /// The gateway answered the Connect otherwise, or not at all; why, as far as it said so.
     Refused(String),
     /// The TCP connection is closed; why.
@@ -52,17 +57,22 @@ impl Event {
         match self {
             Self::Listens(_) => "listens",
             Self::Opened => "opened",
+            Self::Linked(_) => "linked",
             Self::Unreachable(_) => "unreachable",
             Self::Admitted => "admitted",
             Self::Described => "described",
+            Self::Written(_) => "written",
             Self::Refused(_) => "refused",
             Self::Ended(_) => "ended",
         }
     }
 
-    pub fn reason(&self) -> Option<&str> {
+    /// What else there is to say, and what that is: a `reason`, a `link` or a `resource`.
+    pub fn detail(&self) -> Option<(&'static str, &str)> {
         match self {
-            Self::Unreachable(why) | Self::Refused(why) | Self::Ended(why) => Some(why),
+            Self::Unreachable(why) | Self::Refused(why) | Self::Ended(why) => Some(("reason", why)),
+            Self::Linked(kind) => Some(("link", kind)),
+            Self::Written(resource) => Some(("resource", resource)),
             Self::Listens(_) | Self::Opened | Self::Admitted | Self::Described => None,
         }
     }
@@ -70,9 +80,9 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, self.reason()) {
+        match (self, self.detail()) {
             (Self::Listens(address), _) => write!(f, "listens at {address}"),
-            (_, Some(why)) => write!(f, "{}: {why}", self.as_str()),
+            (_, Some((_, detail))) => write!(f, "{}: {detail}", self.as_str()),
             (_, None) => f.write_str(self.as_str()),
         }
     }
@@ -92,6 +102,8 @@ pub struct Counts {
     pub links: u64,
     /// TCP connections open now.
     pub open: u64,
+    /// TCP connections in all that became links.
+    pub linked: u64,
     /// Dials in vain.
     pub unreachable: u64,
     pub admitted: u64,
@@ -100,6 +112,8 @@ pub struct Counts {
     /// Sessions that ended.
     pub lost: u64,
     pub described: u64,
+    /// Writes that changed something.
+    pub written: u64,
     pub refused: u64,
 }
 
@@ -111,12 +125,14 @@ impl Counts {
                 self.links += 1;
                 self.open = 1;
             }
+            Event::Linked(_) => self.linked += 1,
             Event::Unreachable(_) => self.unreachable += 1,
             Event::Admitted => {
                 self.admitted += 1;
                 self.up = 1;
             }
             Event::Described => self.described += 1,
+            Event::Written(_) => self.written += 1,
             Event::Refused(_) => self.refused += 1,
             Event::Ended(_) => {
                 self.lost += self.up;
@@ -134,11 +150,13 @@ impl Add for Counts {
         Self {
             links: self.links + other.links,
             open: self.open + other.open,
+            linked: self.linked + other.linked,
             unreachable: self.unreachable + other.unreachable,
             admitted: self.admitted + other.admitted,
             up: self.up + other.up,
             lost: self.lost + other.lost,
             described: self.described + other.described,
+            written: self.written + other.written,
             refused: self.refused + other.refused,
         }
     }
@@ -157,9 +175,13 @@ pub struct Reports {
     tally: Arc<Mutex<Tally>>,
 }
 
-/// How often each reason was given.
+/// How often each reason was given, and each kind of link made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// By what secures the link.
+    pub linked: BTreeMap<String, u64>,
+    /// By resource.
+    pub written: BTreeMap<String, u64>,
     pub refused: BTreeMap<String, u64>,
     pub ended: BTreeMap<String, u64>,
     pub unreachable: BTreeMap<String, u64>,
@@ -206,11 +228,16 @@ impl Reports {
 
 impl Tally {
     fn count(&mut self, event: &Event) {
-        let (reasons, why) = match event {
-            Event::Refused(why) => (&mut self.refused, why),
-            Event::Ended(why) => (&mut self.ended, why),
-            Event::Unreachable(why) => (&mut self.unreachable, why),
+        let reasons = match event {
+            Event::Linked(_) => &mut self.linked,
+            Event::Written(_) => &mut self.written,
+            Event::Refused(_) => &mut self.refused,
+            Event::Ended(_) => &mut self.ended,
+            Event::Unreachable(_) => &mut self.unreachable,
             Event::Listens(_) | Event::Opened | Event::Admitted | Event::Described => return,
+        };
+        let Some((_, why)) = event.detail() else {
+            return;
         };
         if let Some(count) = reasons.get_mut(why) {
             *count += 1;

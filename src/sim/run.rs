@@ -1,47 +1,37 @@
 //! Simulated devices over real sockets: one task each.
 
+mod conversation;
 mod improper;
+mod runner;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{Fuse, FusedFuture};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until, timeout};
 
-use super::device::{self, Behaviour, Device, Output};
-use super::link::{Link, LinkError, Role};
-use super::report::{Counts, Event, Reporter, Reports};
+use self::runner::Runner;
+use super::info::Info;
+use super::link::Security;
+use super::report::{Counts, Reporter, Reports};
 use super::spec::{Dialling, Spec};
-use crate::clock;
-use crate::time::Instant;
+use super::state::DeviceState;
+use crate::device::{ConnectionMode, LinkKind};
 
-/// How long a device waits for the TCP connection, and again for the handshake of its link.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The pause after a failed accept, which means that the process has no file left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Links that wait to be accepted by one device.
 const BACKLOG: u32 = 64;
-
-const CUT: &str = "cut off by the simulator";
-const REPLACED: &str = "a newer link was accepted";
-const CLOSED: &str = "the gateway closed the link";
 
 /// A running device. Dropping it stops the device.
 #[derive(Debug)]
 pub struct DeviceHandle {
     id: u32,
-    address: Option<SocketAddr>,
+    info: Info,
+    address: watch::Receiver<Option<SocketAddr>>,
+    state: watch::Receiver<Arc<DeviceState>>,
     counts: watch::Receiver<Counts>,
     cut: Arc<Notify>,
     task: JoinHandle<()>,
@@ -53,22 +43,35 @@ pub struct DeviceHandle {
 /// # Errors
 /// When it cannot listen at `address`; port 0 takes any free one.
 pub fn listen(spec: Spec, address: SocketAddr, reports: Reports) -> io::Result<DeviceHandle> {
-    let socket = socket_of(address)?;
-    // A device that was stopped a moment ago can have its port back.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
+    let listener = listener_at(address)?;
     let address = listener.local_addr()?;
-    Ok(start(spec, reports, Some(address), |runner| {
-        tokio::spawn(async move { runner.accept_for_ever(listener).await })
-    }))
+    let mut state = first_state(&spec);
+    state.ip.connection_mode = ConnectionMode::ServerToDevice;
+    state.ip.port = address.port();
+    state.ip.address = known(address.ip());
+    let place = Place {
+        own: address,
+        dialling: None,
+    };
+    Ok(start(spec, state, place, Some(listener), reports))
 }
 
 /// Starts a device that dials the gateway, again and again. To be called within a tokio runtime.
 pub fn dial(spec: Spec, dialling: Dialling, reports: Reports) -> DeviceHandle {
-    start(spec, reports, None, |runner| {
-        tokio::spawn(async move { runner.dial_for_ever(dialling).await })
-    })
+    let mut state = first_state(&spec);
+    state.ip.connection_mode = ConnectionMode::DeviceToServer;
+    state.ip.server = dialling.to.ip().to_string().into();
+    match spec.security.kind() {
+        LinkKind::Tls => state.ip.ssl_server_port = dialling.to.port(),
+        LinkKind::Aes | LinkKind::Plain => state.ip.server_port = dialling.to.port(),
+    }
+    state.ip.address = dialling.from.and_then(known);
+    let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let place = Place {
+        own: SocketAddr::new(dialling.from.unwrap_or(unspecified), 0),
+        dialling: Some(dialling),
+    };
+    start(spec, state, place, None, reports)
 }
 
 impl DeviceHandle {
@@ -76,9 +79,14 @@ impl DeviceHandle {
         self.id
     }
 
-    /// Where it listens; `None` for one that dials.
-    pub const fn address(&self) -> Option<SocketAddr> {
-        self.address
+    /// Where it listens now; `None` while it dials.
+    pub fn address(&self) -> Option<SocketAddr> {
+        *self.address.borrow()
+    }
+
+    /// What it keeps now: what it began with, and what was written to it.
+    pub fn state(&self) -> Arc<DeviceState> {
+        self.state.borrow().clone()
     }
 
     pub fn counts(&self) -> Counts {
@@ -88,6 +96,27 @@ impl DeviceHandle {
     /// Waits until its counts are so. `false` when the device has stopped before.
     pub async fn until(&self, are_so: impl FnMut(&Counts) -> bool) -> bool {
         self.counts.clone().wait_for(are_so).await.is_ok()
+    }
+
+    /// Waits until it keeps what is wanted. `false` when the device has stopped before.
+    pub async fn until_state(&self, mut is_so: impl FnMut(&DeviceState) -> bool) -> bool {
+        let mut state = self.state.clone();
+        state.wait_for(|state| is_so(state)).await.is_ok()
+    }
+
+    /// Waits until it listens, and tells where. `None` when the device has stopped before.
+    pub async fn until_listening(&self) -> Option<SocketAddr> {
+        let mut address = self.address.clone();
+        let address = address.wait_for(Option::is_some).await;
+        address.ok().and_then(|address| *address)
+    }
+
+    /// What others on its network can learn of it.
+    pub(super) fn neighbour(&self) -> Neighbour {
+        Neighbour {
+            info: self.info.clone(),
+            state: self.state.clone(),
+        }
     }
 
     /// Drops the TCP connection, if there is one, without a word. The device goes on.
@@ -114,27 +143,73 @@ impl Drop for DeviceHandle {
     }
 }
 
+/// A device as its network sees it. It does not keep the device alive.
+#[derive(Clone, Debug)]
+pub(super) struct Neighbour {
+    pub(super) info: Info,
+    pub(super) state: watch::Receiver<Arc<DeviceState>>,
+}
+
+/// Where a device is, whichever way its links come about.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Where it listens when no other port is written; port 0: any free one.
+    own: SocketAddr,
+    /// How it dials, if that is how it began.
+    dialling: Option<Dialling>,
+}
+
+/// What the device keeps when it is switched on for the first time.
+fn first_state(spec: &Spec) -> DeviceState {
+    let mut state = spec.state.clone();
+    match &spec.security {
+        Security::Plain => {
+            state.key = None;
+            state.ssl.enabled = false;
+        }
+        Security::Aes(key) => {
+            state.key = Some(key.clone());
+            state.ssl.enabled = false;
+        }
+        Security::Tls(tls) => {
+            state.ssl.enabled = true;
+            state.ssl.root = Some(tls.root().clone());
+        }
+    }
+    state
+}
+
 fn start(
     spec: Spec,
+    state: DeviceState,
+    place: Place,
+    listener: Option<TcpListener>,
     reports: Reports,
-    address: Option<SocketAddr>,
-    spawn: impl FnOnce(Runner) -> JoinHandle<()>,
 ) -> DeviceHandle {
-    let id = spec.id;
+    let (id, info) = (spec.id, spec.device.info.clone());
     let (reporter, counts) = Reporter::new(id, reports);
     let cut = Arc::new(Notify::new());
-    let runner = Runner {
-        spec,
-        reporter,
-        cut: cut.clone(),
-    };
+    let listens_at = listener.is_some().then_some(place.own);
+    let (address, seen_address) = watch::channel(listens_at);
+    let (state, seen_state) = watch::channel(Arc::new(state));
+    let runner = Runner::new(spec, place, reporter, cut.clone(), address, state);
     DeviceHandle {
         id,
-        address,
+        info,
+        address: seen_address,
+        state: seen_state,
         counts,
         cut,
-        task: spawn(runner),
+        task: tokio::spawn(async move { runner.run(listener).await }),
     }
+}
+
+fn listener_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket_of(address)?;
+    // A device that was stopped a moment ago can have its port back.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn socket_of(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -145,165 +220,10 @@ fn socket_of(address: SocketAddr) -> io::Result<TcpSocket> {
     }
 }
 
-/// What the task of a device knows.
-struct Runner {
-    spec: Spec,
-    reporter: Reporter,
-    cut: Arc<Notify>,
-}
-
-impl Runner {
-    async fn accept_for_ever(&self, listener: TcpListener) {
-        let mut links = 0;
-        let mut link = pin!(Fuse::terminated());
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if !link.is_terminated() {
-                            link.set(Fuse::terminated());
-                            self.tell_ended(REPLACED);
-                        }
-                        links += 1;
-                        link.set(self.lead(stream, Role::Accepted, links).fuse());
-                    }
-                    Err(_) => sleep(ACCEPT_PAUSE).await,
-                },
-                () = &mut link => {}
-                () = self.cut.notified() => if !link.is_terminated() {
-                    link.set(Fuse::terminated());
-                    self.tell_ended(CUT);
-                }
-            }
-        }
+/// The address as a device can tell it, if it is one.
+fn known(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
+        _ => None,
     }
-
-    async fn dial_for_ever(&self, dialling: Dialling) {
-        let mut rng = SmallRng::seed_from_u64(self.spec.seed);
-        for links in 1.. {
-            match dial_once(dialling).await {
-                Err(error) => self.reporter.tell(Event::Unreachable(error.to_string())),
-                Ok(stream) => tokio::select! {
-                    () = self.lead(stream, Role::Dialled, links) => {}
-                    () = self.cut.notified() => self.tell_ended(CUT),
-                },
-            }
-            sleep(dialling.redial.mul_f64(rng.random_range(0.5..1.5))).await;
-        }
-    }
-
-    fn tell_ended(&self, why: &str) {
-        self.reporter.tell(Event::Ended(why.to_owned()));
-    }
-
-    /// Leads one TCP connection, its `n`-th, from its beginning to its end.
-    async fn lead(&self, stream: TcpStream, role: Role, n: u64) {
-        self.reporter.tell(Event::Opened);
-        let seed = self.spec.seed.wrapping_add(n << 32);
-        let why = match improper::first_bytes(&self.spec, role, seed) {
-            None => self.open_and_converse(stream, role, seed).await,
-            Some(bytes) => improper::say_and_wait(stream, &bytes).await,
-        };
-        self.reporter.tell(Event::Ended(why));
-    }
-
-    async fn open_and_converse(&self, stream: TcpStream, role: Role, seed: u64) -> String {
-        // Its frames are small and each of them is waited for.
-        if let Err(error) = stream.set_nodelay(true) {
-            return error.to_string();
-        }
-        match timeout(PATIENCE, Link::open(stream, &self.spec.security, role)).await {
-            Err(_) => "the handshake was not finished in time".to_owned(),
-            Ok(Err(error)) => format!("no link came about: {error}"),
-            Ok(Ok(link)) => self.converse(link, self.device(seed)).await,
-        }
-    }
-
-    /// The device at the beginning of a conversation.
-    fn device(&self, seed: u64) -> Device {
-        let mut config = self.spec.device.clone();
-        if let Some(mean) = self.spec.churn {
-            let mut rng = SmallRng::seed_from_u64(seed);
-            config.behaviour = Behaviour::Churn(exponential(mean, rng.random()));
-        }
-        Device::new(config)
-    }
-
-    async fn converse(&self, mut link: Link, mut device: Device) -> String {
-        let mut why = CLOSED.to_owned();
-        let mut broken = None;
-        loop {
-            while let Some(output) = device.poll_output() {
-                match output {
-                    Output::Send(bytes) => {
-                        if let Err(error) = link.write(&bytes).await {
-                            broken.get_or_insert(error);
-                            device.handle_closed();
-                        }
-                    }
-                    Output::Report(event) => why = self.report(event).unwrap_or(why),
-                    Output::Close => return why,
-                }
-            }
-            match broken {
-                Some(LinkError::Closed) => return why,
-                Some(error) => return error.to_string(),
-                None => broken = step(&mut link, &mut device).await.err(),
-            }
-        }
-    }
-
-    /// Passes an event of the conversation on; answers with why the link ends, if it does.
-    fn report(&self, event: device::Event) -> Option<String> {
-        let (event, why) = match event {
-            device::Event::Admitted => (Event::Admitted, None),
-            device::Event::Described => (Event::Described, None),
-            device::Event::Refused(why) => (Event::Refused(why), Some("refused".to_owned())),
-            device::Event::Disconnected(why) => return Some(why),
-        };
-        self.reporter.tell(event);
-        why
-    }
-}
-
-/// Waits for bytes or for the device's deadline, whichever is first, and lets the device have it.
-async fn step(link: &mut Link, device: &mut Device) -> Result<(), LinkError> {
-    // Made anew each time, so that an idle device keeps no buffer.
-    let mut received = Vec::new();
-    let result = tokio::select! {
-        result = link.read(&mut received) => result,
-        () = at(device.poll_timeout()) => Ok(()),
-    };
-    let now = clock::now().instant;
-    device.handle_bytes(&received, now);
-    device.handle_timeout(now);
-    if result.is_err() {
-        device.handle_closed();
-    }
-    result
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(clock::deadline(deadline)).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn dial_once(dialling: Dialling) -> io::Result<TcpStream> {
-    let socket = socket_of(dialling.to)?;
-    if let Some(from) = dialling.from {
-        socket.bind(SocketAddr::new(from, 0))?;
-    }
-    match timeout(PATIENCE, socket.connect(dialling.to)).await {
-        Ok(stream) => stream,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answered")),
-    }
-}
-
-/// A time with this mean; `uniform` is drawn from 0 to 1.
-fn exponential(mean: Duration, uniform: f64) -> Duration {
-    // The largest factor is that of the smallest step of `uniform`, about 37.
-    let factor = -(1.0 - uniform).max(f64::EPSILON).ln();
-    Duration::try_from_secs_f64(mean.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }

@@ -1,12 +1,18 @@
 //! What a simulated device over real sockets is: its person, its link, and how it begins.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::device::{self, Behaviour};
 use super::info::Info;
 use super::link::Security;
+use super::resources::Resource;
+use super::state::DeviceState;
+use super::tls;
 use crate::codec::dialect::Dialect;
+
+const REDIAL: Duration = Duration::from_secs(5);
 
 /// One device, wherever it stands.
 #[derive(Clone, Debug)]
@@ -15,7 +21,17 @@ pub struct Spec {
     pub id: u32,
     /// What the device leads its conversations with.
     pub device: device::Config,
+    /// What secures its links until it is told otherwise.
     pub security: Security,
+    /// How it leads tls links once it is told to make some.
+    pub tls: tls::Options,
+    /// What it keeps before anything was written to it. Its place and what secures its links are
+    /// put in when it starts; a device that begins with tls may have a link key here to go back to.
+    pub state: DeviceState,
+    /// The resources that it has not got.
+    pub lacking: BTreeSet<Resource>,
+    /// The mean pause before it dials again, once it is told to dial.
+    pub redial: Duration,
     pub opening: Opening,
     /// The mean time that a session lasts before the device drops it, exponentially distributed;
     /// `None`: it stays. It replaces the device's own behaviour.
@@ -66,6 +82,10 @@ impl Spec {
                 behaviour: Behaviour::Normal,
             },
             security,
+            tls: tls::Options::default(),
+            state: DeviceState::default(),
+            lacking: BTreeSet::new(),
+            redial: REDIAL,
             opening: Opening::Proper,
             churn: None,
             seed: u64::from(id),

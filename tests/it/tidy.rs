@@ -58,6 +58,9 @@ const PURE: &[&str] = &[
     "grpc/fleet_view.rs",
     "grpc/watch.rs",
     "sim/device.rs",
+    "sim/ip_config.rs",
+    "sim/resources.rs",
+    "sim/state.rs",
 ];
 
 /// What only a shell may name.

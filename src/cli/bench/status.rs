@@ -163,7 +163,7 @@ async fn connect(address: SocketAddr, id: u32, proof: &Proof) -> Result<Link, Bo
             match output {
                 Output::Send(bytes) => link.write(&bytes).await?,
                 Output::Report(Event::Described) => return Ok(link),
-                Output::Report(Event::Admitted) => {}
+                Output::Report(Event::Admitted | Event::Written(_)) => {}
                 Output::Report(Event::Refused(why) | Event::Disconnected(why)) => {
                     return Err(format!("device {id} could not connect: {why}").into());
                 }

@@ -61,11 +61,11 @@ impl Printer {
 }
 
 fn json_line(Report { device, event }: &Report) -> String {
-    let line = match (event, event.reason()) {
+    let line = match (event, event.detail()) {
         (Event::Listens(address), _) => json!({ "device": device, "listens": address.to_string() }),
         (_, None) => json!({ "device": device, "event": event.as_str() }),
-        (_, Some(reason)) => {
-            json!({ "device": device, "event": event.as_str(), "reason": reason })
+        (_, Some((name, detail))) => {
+            json!({ "device": device, "event": event.as_str(), name: detail })
         }
     };
     format!("{line}\n")

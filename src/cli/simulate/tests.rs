@@ -80,7 +80,7 @@ fn keys_are_those_of_the_fleet_or_of_each_device() {
         let securities = plan(&arguments).unwrap().map(|(spec, _)| spec.security);
         let keys = securities.map(|security| match security {
             Security::Aes(key) => key,
-            Security::Plain => panic!("a plain link"),
+            Security::Plain | Security::Tls(_) => panic!("no aes link"),
         });
         keys.collect()
     };

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::dialect::detect;
 
+const INFO: &str = "device/info";
+
 fn config(behaviour: Behaviour) -> Config {
     Config {
         username: "alice".into(),
@@ -253,7 +255,14 @@ fn answers_what_is_asked_of_its_resources() {
             parameters: None,
         })
     };
-    let all = Value::map([(INFO, Value::map([("fn", 3_u64)]))]);
+    let functions = [
+        (INFO, 3_u64),
+        ("network/ip", 4),
+        ("security/ssl", 4),
+        ("security/key", 2),
+        ("slaves", 4),
+    ];
+    let all = Value::map(functions.map(|(name, number)| (name, Value::map([("fn", number)]))));
     assert_eq!(
         describe(None),
         [Seen::Said(Message::Ok(answer(7, Some(all))))]

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::CLOSED;
+use super::conversation::CLOSED;
 use crate::link::key_files;
 use crate::link::noise::Initiator;
 use crate::sim::device::garbage;
@@ -13,12 +13,17 @@ use crate::sim::link::{LinkError, Role, Security};
 use crate::sim::spec::{Opening, Spec};
 
 /// What it says in place of a proper beginning; `None` where it begins properly.
-pub(super) fn first_bytes(spec: &Spec, role: Role, seed: u64) -> Option<Vec<u8>> {
+pub(super) fn first_bytes(
+    spec: &Spec,
+    security: &Security,
+    role: Role,
+    seed: u64,
+) -> Option<Vec<u8>> {
     match spec.opening {
         Opening::Proper => None,
         Opening::Silence => Some(Vec::new()),
         Opening::Garbage => Some(garbage(seed)),
-        Opening::Half => Some(half_of_the_first_message(&spec.security, role)),
+        Opening::Half => Some(half_of_the_first_message(security, role)),
     }
 }
 
@@ -43,12 +48,16 @@ pub(super) async fn say_and_wait(mut stream: TcpStream, bytes: &[u8]) -> String 
 }
 
 /// The beginning of what this end would say first: on an aes link the 9 bytes in clear and a part
-/// of its handshake message, on a plain one a part of a Connect.
+/// of its handshake message, on a tls link a part of a Client Hello, on a plain one of a Connect.
 fn half_of_the_first_message(security: &Security, role: Role) -> Vec<u8> {
     const CONNECT_CUT: [u8; 6] = [0x03, 0x20, 0x08, 0x05, 0x1a, 0xe3];
+    /// A handshake record of 250 bytes that holds a Client Hello of 246, version 1.2.
+    const CLIENT_HELLO_CUT: [u8; 11] = [22, 3, 1, 0, 250, 1, 0, 0, 246, 3, 3];
     const CLEAR_AND_A_PART: usize = 9 + 2 + 24;
-    let Security::Aes(key) = security else {
-        return CONNECT_CUT.to_vec();
+    let key = match security {
+        Security::Plain => return CONNECT_CUT.to_vec(),
+        Security::Tls(_) => return CLIENT_HELLO_CUT.to_vec(),
+        Security::Aes(key) => key,
     };
     let first = key_files::random()
         .ok()

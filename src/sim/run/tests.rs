@@ -1,16 +1,22 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::conversation::exponential;
+use super::runner::{CUT, REPLACED};
 use super::*;
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, BODY_MAX, Split};
 use crate::codec::message::{self, Answer, Authentication, Connect, Message, Run};
 use crate::codec::pson::Value;
 use crate::link::link_key::LinkKey;
-use crate::sim::link::Security;
-use crate::sim::report::Report;
+use crate::sim::link::{Link, LinkError, Role, Security};
+use crate::sim::report::{Event, Report};
 use crate::sim::spec::Opening;
 
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -58,10 +64,15 @@ impl Watched {
         Self { device, reports }
     }
 
+    /// The next event; what secures a link is looked at in tests of its own.
     async fn next(&mut self) -> Event {
-        let report = soon(self.reports.recv()).await.unwrap();
-        assert_eq!(report.device, 1001);
-        report.event
+        loop {
+            let report = soon(self.reports.recv()).await.unwrap();
+            assert_eq!(report.device, 1001);
+            if !matches!(report.event, Event::Linked(_)) {
+                return report.event;
+            }
+        }
     }
 
     async fn connect(&self) -> TcpStream {
