@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::report::{Counts, Reports, Tally};
 use super::run::{self, DeviceHandle};
+use super::search::Responder;
 use super::spec::{Dialling, Spec};
 
 /// Devices that were started together. Dropping it stops them all.
@@ -18,6 +19,7 @@ pub struct Fleet {
     reports: Reports,
     pace: Pace,
     devices: Vec<DeviceHandle>,
+    responder: Option<Responder>,
 }
 
 /// Where a device stands.
@@ -46,7 +48,14 @@ impl Fleet {
             reports,
             pace: Pace { rate, next: None },
             devices: Vec::new(),
+            responder: None,
         }
+    }
+
+    /// Lets the devices be found by a search, those that are there and those to come.
+    pub fn answer_searches(&mut self, responder: Responder) {
+        self.devices.iter().for_each(|device| responder.add(device));
+        self.responder = Some(responder);
     }
 
     /// Starts one more device, as soon as the rate allows.
@@ -65,6 +74,9 @@ impl Fleet {
             Place::Listens(address) => run::listen(spec, address, reports)?,
             Place::Dials(dialling) => run::dial(spec, dialling, reports),
         };
+        if let Some(responder) = &self.responder {
+            responder.add(&device);
+        }
         let (id, address) = (device.id(), device.address());
         self.devices.push(device);
         if let Some(address) = address {

@@ -3,8 +3,8 @@
 //! [`device`] is the conversation, and pure: it runs over real sockets as well as in a world
 //! without sockets or time. What it is asked is answered by its [`resources`], from the [`state`]
 //! that it keeps. [`run`] leads it over TCP, one task a device: [`spec`] says what the
-//! device is, [`link`] secures its bytes, [`report`] tells what happens to it, and
-//! [`fleet`] holds many.
+//! device is, [`link`] and [`tls`] secure its bytes, [`report`] tells what happens to it,
+//! [`search`] answers for it in its subnet, and [`fleet`] holds many.
 
 pub mod device;
 pub mod fleet;
@@ -14,6 +14,7 @@ pub mod link;
 pub mod report;
 pub mod resources;
 pub mod run;
+pub mod search;
 pub mod spec;
 pub mod state;
 pub mod tls;
