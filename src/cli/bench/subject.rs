@@ -59,7 +59,7 @@ impl Subject {
         };
         config.grpc.listen = free();
         config.aes.listen = Listen(Some(free()));
-        config.tls.listen = Listen(None);
+        config.tls.listen = Listen(Some(free()));
         config.plain.listen = Listen(Some(free()));
         let running = Running::start(config.clone()).await?;
         let keys = key_files::load(&config.keys_dir())?;

@@ -9,6 +9,7 @@ use tonic::Code;
 use crate::support::client::{self, Statuses, add, auto, connect_to, list, listed};
 use crate::support::device::{self, Event, Spec};
 use crate::support::gateway::TestGateway;
+use crate::support::link::{Link, on_both_links};
 use crate::support::{run, soon};
 
 fn disconnect(ids: &[u32]) -> DisconnectRequest {
@@ -23,42 +24,39 @@ fn delete(ids: &[u32]) -> DeleteAsyncConnectionRequest {
     }
 }
 
-#[test]
-fn c_01_connect_returns_the_id_and_lists_the_device() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let device = device::listen(Spec::new(1001, &gateway)).await;
-        let answer = client
-            .connect(connect_to(device.address()))
-            .await
-            .expect("connected");
-        assert_eq!(answer.into_inner().device_id, 1001);
-        let info = listed(&mut client, 1001).await.expect("listed");
-        assert_eq!((info.status, info.auto_reconnect), (1, false));
-        assert_eq!(info.connection_mode(), ConnectionMode::ServerToDevice);
-        assert_eq!(info.port, i32::from(device.address().port()));
-        gateway.stop().await;
-    });
+async fn c_01_connect_returns_the_id_and_lists_the_device(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let device = device::listen(link.spec(1001, &gateway)).await;
+    let answer = client
+        .connect(link.connect_to(device.address()))
+        .await
+        .expect("connected");
+    assert_eq!(answer.into_inner().device_id, 1001);
+    let info = listed(&mut client, 1001).await.expect("listed");
+    assert_eq!(
+        (info.status(), info.auto_reconnect),
+        (link.connected(), false)
+    );
+    assert_eq!(info.connection_mode(), ConnectionMode::ServerToDevice);
+    assert_eq!(info.port, i32::from(device.address().port()));
+    gateway.stop().await;
 }
 
-#[test]
-fn c_02_connect_to_nobody_is_unavailable() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let error = client
-            .connect(connect_to(device::closed_port().await))
-            .await;
-        let error = error.expect_err("nobody is there");
-        assert_eq!(error.code(), Code::Unavailable);
-        assert!(
-            error.message().starts_with("Cannot connect to the device"),
-            "{error:?}"
-        );
-        assert!(list(&mut client).await.is_empty());
-        gateway.stop().await;
-    });
+async fn c_02_connect_to_nobody_is_unavailable(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let error = client
+        .connect(link.connect_to(device::closed_port().await))
+        .await;
+    let error = error.expect_err("nobody is there");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(
+        error.message().starts_with("Cannot connect to the device"),
+        "{error:?}"
+    );
+    assert!(list(&mut client).await.is_empty());
+    gateway.stop().await;
 }
 
 #[test]
@@ -92,79 +90,73 @@ fn c_04_bad_addresses_are_invalid_and_port_0_is_51211() {
     });
 }
 
-#[test]
-fn c_05_auto_devices_are_listed_before_they_are_up() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        add(
-            &mut client,
-            vec![auto(1001, mute.local_addr().expect("bound"))],
-        )
-        .await;
-        let info = listed(&mut client, 1001).await.expect("listed");
-        assert!(info.auto_reconnect);
-        assert!(!matches!(
-            info.status(),
-            Status::TcpConnected | Status::TlsConnected
-        ));
-        gateway.stop().await;
-    });
+async fn c_05_auto_devices_are_listed_before_they_are_up(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    add(
+        &mut client,
+        vec![link.auto(1001, mute.local_addr().expect("bound"))],
+    )
+    .await;
+    let info = listed(&mut client, 1001).await.expect("listed");
+    assert!(info.auto_reconnect);
+    assert!(!matches!(
+        info.status(),
+        Status::TcpConnected | Status::TlsConnected
+    ));
+    gateway.stop().await;
 }
 
-#[test]
-fn c_06_auto_devices_come_up_and_come_back() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let device = device::listen(Spec::new(1001, &gateway)).await;
-        add(&mut client, vec![auto(1001, device.address())]).await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        device.cut();
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        let path = statuses.of(1001);
-        let expected = [
-            Status::TryToConnect,
-            Status::TcpConnected,
-            Status::Disconnected,
-            Status::TryToConnect,
-            Status::TcpConnected,
-        ];
-        assert_eq!(path, expected);
-        gateway.stop().await;
-    });
+async fn c_06_auto_devices_come_up_and_come_back(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    let device = device::listen(link.spec(1001, &gateway)).await;
+    add(&mut client, vec![link.auto(1001, device.address())]).await;
+    statuses.wait_for(1001, link.connected()).await;
+    device.cut();
+    statuses.wait_for(1001, link.connected()).await;
+    let path = statuses.of(1001);
+    let expected = [
+        Status::TryToConnect,
+        link.connected(),
+        Status::Disconnected,
+        Status::TryToConnect,
+        link.connected(),
+    ];
+    assert_eq!(path, expected);
+    gateway.stop().await;
 }
 
-#[test]
-fn c_07_the_same_device_twice_is_one_entry_and_one_link() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let mut old = device::listen(Spec::new(1001, &gateway)).await;
-        let mut new = device::listen(Spec::new(1001, &gateway)).await;
-        add(
-            &mut client,
-            vec![auto(1001, old.address()), auto(1001, old.address())],
-        )
-        .await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        add(&mut client, vec![auto(1001, old.address())]).await;
-        assert_eq!(list(&mut client).await.len(), 1);
-        assert_eq!(old.links_accepted(), 1);
+async fn c_07_the_same_device_twice_is_one_entry_and_one_link(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    let mut old = device::listen(link.spec(1001, &gateway)).await;
+    let mut new = device::listen(link.spec(1001, &gateway)).await;
+    add(
+        &mut client,
+        vec![
+            link.auto(1001, old.address()),
+            link.auto(1001, old.address()),
+        ],
+    )
+    .await;
+    statuses.wait_for(1001, link.connected()).await;
+    add(&mut client, vec![link.auto(1001, old.address())]).await;
+    assert_eq!(list(&mut client).await.len(), 1);
+    assert_eq!(old.links_accepted(), 1);
 
-        add(&mut client, vec![auto(1001, new.address())]).await;
-        new.wait_for(Event::is_admitted).await;
-        old.wait_for(Event::is_ended).await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        let list = list(&mut client).await;
-        assert_eq!(list.len(), 1);
-        assert_eq!(list[0].port, i32::from(new.address().port()));
-        assert_eq!((old.links_open(), new.links_open()), (0, 1));
-        gateway.stop().await;
-    });
+    add(&mut client, vec![link.auto(1001, new.address())]).await;
+    new.wait_for(Event::is_admitted).await;
+    old.wait_for(Event::is_ended).await;
+    statuses.wait_for(1001, link.connected()).await;
+    let list = list(&mut client).await;
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].port, i32::from(new.address().port()));
+    assert_eq!((old.links_open(), new.links_open()), (0, 1));
+    gateway.stop().await;
 }
 
 #[test]
@@ -188,25 +180,22 @@ fn c_08_device_0_is_invalid_and_nothing_is_ok() {
     });
 }
 
-#[test]
-fn c_09_a_deleted_device_is_disconnected_told_and_not_dialled_again() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let mut device = device::listen(Spec::new(1001, &gateway)).await;
-        add(&mut client, vec![auto(1001, device.address())]).await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        client
-            .delete_async_connection(delete(&[1001]))
-            .await
-            .expect("deleted");
-        assert!(list(&mut client).await.is_empty());
-        statuses.wait_for(1001, Status::Disconnected).await;
-        device.wait_for(Event::is_ended).await;
-        assert_eq!(device.links_accepted(), 1);
-        gateway.stop().await;
-    });
+async fn c_09_a_deleted_device_is_disconnected_told_and_not_dialled_again(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    let mut device = device::listen(link.spec(1001, &gateway)).await;
+    add(&mut client, vec![link.auto(1001, device.address())]).await;
+    statuses.wait_for(1001, link.connected()).await;
+    client
+        .delete_async_connection(delete(&[1001]))
+        .await
+        .expect("deleted");
+    assert!(list(&mut client).await.is_empty());
+    statuses.wait_for(1001, Status::Disconnected).await;
+    device.wait_for(Event::is_ended).await;
+    assert_eq!(device.links_accepted(), 1);
+    gateway.stop().await;
 }
 
 #[test]
@@ -230,73 +219,67 @@ fn c_10_deleting_an_unknown_device_is_ok_and_deletes_the_others() {
     });
 }
 
-#[test]
-fn c_11_deleting_while_a_dial_runs_leaves_no_link() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        add(
-            &mut client,
-            vec![auto(1001, mute.local_addr().expect("bound"))],
-        )
-        .await;
-        let (mut socket, _) = soon("the dial", mute.accept()).await.expect("dialled");
-        client
-            .delete_async_connection(delete(&[1001]))
-            .await
-            .expect("deleted");
-        let mut said = Vec::new();
-        let _ = soon(
-            "the end",
-            tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut said),
-        )
-        .await;
-        assert!(list(&mut client).await.is_empty());
-        gateway.stop().await;
-    });
+async fn c_11_deleting_while_a_dial_runs_leaves_no_link(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    add(
+        &mut client,
+        vec![link.auto(1001, mute.local_addr().expect("bound"))],
+    )
+    .await;
+    let (mut socket, _) = soon("the dial", mute.accept()).await.expect("dialled");
+    client
+        .delete_async_connection(delete(&[1001]))
+        .await
+        .expect("deleted");
+    let mut said = Vec::new();
+    let _ = soon(
+        "the end",
+        tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut said),
+    )
+    .await;
+    assert!(list(&mut client).await.is_empty());
+    gateway.stop().await;
 }
 
-#[test]
-fn c_18_the_list_holds_all_three_kinds() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        client::allow_all(&mut client).await;
-        let direct = device::listen(Spec::new(1, &gateway)).await;
-        let auto_device = device::listen(Spec::new(2, &gateway)).await;
-        let _inbound = device::dial(Spec::new(3, &gateway), gateway.aes());
-        client
-            .connect(connect_to(direct.address()))
-            .await
-            .expect("connected");
-        add(&mut client, vec![auto(2, auto_device.address())]).await;
-        statuses.wait_for(2, Status::TcpConnected).await;
-        while listed(&mut client, 3).await.is_none() {
-            statuses.next().await.expect("goes on");
-        }
-        let kinds: Vec<_> = list(&mut client)
-            .await
-            .iter()
-            .map(|info| {
-                let dialled_port = info.port != 0;
-                (
-                    info.device_id,
-                    info.auto_reconnect,
-                    info.connection_mode(),
-                    dialled_port,
-                )
-            })
-            .collect();
-        let expected = [
-            (1, false, ConnectionMode::ServerToDevice, true),
-            (2, true, ConnectionMode::ServerToDevice, true),
-            (3, false, ConnectionMode::DeviceToServer, false),
-        ];
-        assert_eq!(kinds, expected);
-        gateway.stop().await;
-    });
+async fn c_18_the_list_holds_all_three_kinds(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    client::allow_all(&mut client).await;
+    let direct = device::listen(link.spec(1, &gateway)).await;
+    let auto_device = device::listen(link.spec(2, &gateway)).await;
+    let _inbound = device::dial(link.spec(3, &gateway), link.port(&gateway));
+    client
+        .connect(link.connect_to(direct.address()))
+        .await
+        .expect("connected");
+    add(&mut client, vec![link.auto(2, auto_device.address())]).await;
+    statuses.wait_for(2, link.connected()).await;
+    while listed(&mut client, 3).await.is_none() {
+        statuses.next().await.expect("goes on");
+    }
+    let kinds: Vec<_> = list(&mut client)
+        .await
+        .iter()
+        .map(|info| {
+            let dialled_port = info.port != 0;
+            (
+                info.device_id,
+                info.auto_reconnect,
+                info.connection_mode(),
+                dialled_port,
+            )
+        })
+        .collect();
+    let expected = [
+        (1, false, ConnectionMode::ServerToDevice, true),
+        (2, true, ConnectionMode::ServerToDevice, true),
+        (3, false, ConnectionMode::DeviceToServer, false),
+    ];
+    assert_eq!(kinds, expected);
+    gateway.stop().await;
 }
 
 #[test]
@@ -308,59 +291,53 @@ fn c_19_an_empty_gateway_lists_nothing() {
     });
 }
 
-#[test]
-fn c_20_the_type_is_listed_once_the_device_has_told_it() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let device = device::listen(Spec::new(1001, &gateway).of_type(9)).await;
-        client
-            .connect(connect_to(device.address()))
-            .await
-            .expect("connected");
-        device.described().await;
-        let typed = async {
-            while listed(&mut client, 1001).await.expect("listed").r#type != 9 {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("the type", typed).await;
-        gateway.stop().await;
-    });
+async fn c_20_the_type_is_listed_once_the_device_has_told_it(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let device = device::listen(link.spec(1001, &gateway).of_type(9)).await;
+    client
+        .connect(link.connect_to(device.address()))
+        .await
+        .expect("connected");
+    device.described().await;
+    let typed = async {
+        while listed(&mut client, 1001).await.expect("listed").r#type != 9 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the type", typed).await;
+    gateway.stop().await;
 }
 
-#[test]
-fn c_21_disconnect_does_what_the_kind_of_the_device_says() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        client::allow_all(&mut client).await;
-        let direct = device::listen(Spec::new(1, &gateway)).await;
-        let auto_device = device::listen(Spec::new(2, &gateway)).await;
-        let mut inbound = device::dial(Spec::new(3, &gateway), gateway.aes());
-        client
-            .connect(connect_to(direct.address()))
-            .await
-            .expect("connected");
-        add(&mut client, vec![auto(2, auto_device.address())]).await;
-        inbound.wait_for(Event::is_admitted).await;
-        statuses.wait_for(2, Status::TcpConnected).await;
+async fn c_21_disconnect_does_what_the_kind_of_the_device_says(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    client::allow_all(&mut client).await;
+    let direct = device::listen(link.spec(1, &gateway)).await;
+    let auto_device = device::listen(link.spec(2, &gateway)).await;
+    let mut inbound = device::dial(link.spec(3, &gateway), link.port(&gateway));
+    client
+        .connect(link.connect_to(direct.address()))
+        .await
+        .expect("connected");
+    add(&mut client, vec![link.auto(2, auto_device.address())]).await;
+    inbound.wait_for(Event::is_admitted).await;
+    statuses.wait_for(2, link.connected()).await;
 
-        client
-            .disconnect(disconnect(&[1, 2, 3]))
-            .await
-            .expect("disconnected");
-        assert!(
-            listed(&mut client, 1).await.is_none(),
-            "a direct device vanishes"
-        );
-        inbound.wait_for(Event::is_ended).await;
-        inbound.wait_for(Event::is_admitted).await;
-        statuses.wait_for(2, Status::TcpConnected).await;
-        assert_eq!(direct.links_accepted(), 1);
-        gateway.stop().await;
-    });
+    client
+        .disconnect(disconnect(&[1, 2, 3]))
+        .await
+        .expect("disconnected");
+    assert!(
+        listed(&mut client, 1).await.is_none(),
+        "a direct device vanishes"
+    );
+    inbound.wait_for(Event::is_ended).await;
+    inbound.wait_for(Event::is_admitted).await;
+    statuses.wait_for(2, link.connected()).await;
+    assert_eq!(direct.links_accepted(), 1);
+    gateway.stop().await;
 }
 
 #[test]
@@ -377,37 +354,48 @@ fn c_22_disconnecting_an_unknown_device_is_ok() {
     });
 }
 
-#[test]
-fn c_23_disconnect_all_closes_every_link_and_keeps_auto_entries() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        client
-            .disconnect_all(DisconnectAllRequest {})
-            .await
-            .expect("ok with nothing");
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let mut direct = device::listen(Spec::new(1, &gateway)).await;
-        let mut auto_device = device::listen(Spec::new(2, &gateway)).await;
-        client
-            .connect(connect_to(direct.address()))
-            .await
-            .expect("connected");
-        add(&mut client, vec![auto(2, auto_device.address())]).await;
-        statuses.wait_for(2, Status::TcpConnected).await;
-        client
-            .disconnect_all(DisconnectAllRequest {})
-            .await
-            .expect("ok");
-        direct.wait_for(Event::is_ended).await;
-        auto_device.wait_for(Event::is_ended).await;
-        let left: Vec<u32> = list(&mut client)
-            .await
-            .iter()
-            .map(|info| info.device_id)
-            .collect();
-        assert_eq!(left, [2]);
-        statuses.wait_for(2, Status::TcpConnected).await;
-        gateway.stop().await;
-    });
+async fn c_23_disconnect_all_closes_every_link_and_keeps_auto_entries(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    client
+        .disconnect_all(DisconnectAllRequest {})
+        .await
+        .expect("ok with nothing");
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    let mut direct = device::listen(link.spec(1, &gateway)).await;
+    let mut auto_device = device::listen(link.spec(2, &gateway)).await;
+    client
+        .connect(link.connect_to(direct.address()))
+        .await
+        .expect("connected");
+    add(&mut client, vec![link.auto(2, auto_device.address())]).await;
+    statuses.wait_for(2, link.connected()).await;
+    client
+        .disconnect_all(DisconnectAllRequest {})
+        .await
+        .expect("ok");
+    direct.wait_for(Event::is_ended).await;
+    auto_device.wait_for(Event::is_ended).await;
+    let left: Vec<u32> = list(&mut client)
+        .await
+        .iter()
+        .map(|info| info.device_id)
+        .collect();
+    assert_eq!(left, [2]);
+    statuses.wait_for(2, link.connected()).await;
+    gateway.stop().await;
+}
+
+on_both_links! {
+    c_01_connect_returns_the_id_and_lists_the_device,
+    c_02_connect_to_nobody_is_unavailable,
+    c_05_auto_devices_are_listed_before_they_are_up,
+    c_06_auto_devices_come_up_and_come_back,
+    c_07_the_same_device_twice_is_one_entry_and_one_link,
+    c_09_a_deleted_device_is_disconnected_told_and_not_dialled_again,
+    c_11_deleting_while_a_dial_runs_leaves_no_link,
+    c_18_the_list_holds_all_three_kinds,
+    c_20_the_type_is_listed_once_the_device_has_told_it,
+    c_21_disconnect_does_what_the_kind_of_the_device_says,
+    c_23_disconnect_all_closes_every_link_and_keeps_auto_entries,
 }

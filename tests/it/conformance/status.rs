@@ -10,30 +10,28 @@ use tonic::Code;
 use crate::support::client::{self, Statuses, add, auto};
 use crate::support::device::{self, Spec};
 use crate::support::gateway::TestGateway;
+use crate::support::link::{Link, on_both_links};
 use crate::support::{run, soon};
 
-#[test]
-fn c_37_connect_loss_reconnect_and_delete_are_told() {
-    run(async {
-        let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let mut statuses = Statuses::subscribe(&mut client, 16).await;
-        let device = device::listen(Spec::new(1001, &gateway)).await;
-        add(&mut client, vec![auto(1001, device.address())]).await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        device.cut();
-        statuses.wait_for(1001, Status::Disconnected).await;
-        statuses.wait_for(1001, Status::TcpConnected).await;
-        let delete = DeleteAsyncConnectionRequest {
-            device_i_ds: vec![1001],
-        };
-        client
-            .delete_async_connection(delete)
-            .await
-            .expect("deleted");
-        statuses.wait_for(1001, Status::Disconnected).await;
-        gateway.stop().await;
-    });
+async fn c_37_connect_loss_reconnect_and_delete_are_told(link: Link) {
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
+    let mut statuses = Statuses::subscribe(&mut client, 16).await;
+    let device = device::listen(link.spec(1001, &gateway)).await;
+    add(&mut client, vec![link.auto(1001, device.address())]).await;
+    statuses.wait_for(1001, link.connected()).await;
+    device.cut();
+    statuses.wait_for(1001, Status::Disconnected).await;
+    statuses.wait_for(1001, link.connected()).await;
+    let delete = DeleteAsyncConnectionRequest {
+        device_i_ds: vec![1001],
+    };
+    client
+        .delete_async_connection(delete)
+        .await
+        .expect("deleted");
+    statuses.wait_for(1001, Status::Disconnected).await;
+    gateway.stop().await;
 }
 
 /// Adds dead devices, each of which tells two changes, until the flood is larger than what HTTP/2
@@ -132,4 +130,8 @@ fn c_40_a_cancelled_stream_frees_its_place_and_a_stop_is_unavailable() {
         let end = statuses.next().await.expect_err("the stream ends");
         assert_eq!(end.code(), Code::Unavailable, "{end:?}");
     });
+}
+
+on_both_links! {
+    c_37_connect_loss_reconnect_and_delete_are_told,
 }

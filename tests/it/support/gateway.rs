@@ -50,6 +50,11 @@ impl TestGateway {
             .expect("the aes listener is on")
     }
 
+    pub fn tls(&self) -> SocketAddr {
+        let tls = self.running.listening().tls;
+        tls.expect("the tls listener is on")
+    }
+
     pub fn plain(&self) -> SocketAddr {
         let plain = self.running.listening().plain;
         plain.expect("the plain listener is on")

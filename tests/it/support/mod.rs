@@ -3,7 +3,11 @@
 pub mod client;
 pub mod device;
 pub mod gateway;
+pub mod link;
+pub mod netns;
 pub mod process;
+pub mod simulate;
+pub mod tls;
 
 use std::future::Future;
 use std::time::Duration;

@@ -10,8 +10,12 @@ use gatehouse::link::link_key::LinkKey;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::client::{self, Client};
 use super::gateway::fleet_key;
+use super::netns::Host;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_gatehouse");
 
@@ -20,24 +24,40 @@ pub struct Process {
     config: PathBuf,
     pub grpc: SocketAddr,
     pub aes: SocketAddr,
+    pub tls: SocketAddr,
     directory: TempDir,
 }
+
+/// Where a gateway listens: gRPC, aes, tls.
+type Addresses = [SocketAddr; 3];
 
 impl Process {
     /// Starts on free ports; `more` is added to the configuration.
     pub fn start(more: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_by(&|| Command::new(BINARY), free, more)
+    }
+
+    /// Starts on a host of its own, on free ports of all its addresses.
+    pub fn start_on(host: &Host, more: &str) -> Self {
+        let free = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::start_by(&|| host.command(BINARY), free, more)
+    }
+
+    fn start_by(command: &dyn Fn() -> Command, free: SocketAddr, more: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("gateway.toml");
-        write_config(&config, directory.path(), free, free, more);
-        let (child, grpc, aes) = spawn(&config);
+        write_config(&config, directory.path(), [free; 3], more);
+        let (child, addresses) = spawn(command(), &config);
         // From now on on the ports that it was given.
-        write_config(&config, directory.path(), grpc, aes, more);
+        write_config(&config, directory.path(), addresses, more);
+        let [grpc, aes, tls] = addresses;
         Self {
             child,
             config,
             grpc,
             aes,
+            tls,
             directory,
         }
     }
@@ -54,14 +74,25 @@ impl Process {
 
     /// Starts again after a kill.
     pub fn restart(&mut self) {
-        let (child, grpc, aes) = spawn(&self.config);
-        assert_eq!((grpc, aes), (self.grpc, self.aes));
+        let (child, addresses) = spawn(Command::new(BINARY), &self.config);
+        assert_eq!(addresses, [self.grpc, self.aes, self.tls]);
         self.child = child;
     }
 
-    /// The folder of the fleet's link keys.
-    pub fn fleet_keys(&self) -> PathBuf {
-        self.data_dir().join("keys/fleet")
+    /// Has it read its keys and certificates again.
+    pub fn hang_up(&self) {
+        let pid = i32::try_from(self.pid()).expect("a process ID");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("it runs");
+    }
+
+    /// What a verb of the binary makes of its arguments and this gateway's data directory.
+    pub fn certs(&self, arguments: &[&str]) -> String {
+        let data = self.data_dir();
+        let data = data.to_str().expect("a path in UTF-8");
+        let output = gatehouse(&[&["certs"], arguments, &["--data-dir", data]].concat());
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {complained}");
+        String::from_utf8(output.stdout).expect("text")
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -101,13 +132,13 @@ pub fn gatehouse(arguments: &[&str]) -> Output {
     output.expect("the binary runs")
 }
 
-fn write_config(file: &Path, directory: &Path, grpc: SocketAddr, aes: SocketAddr, more: &str) {
+fn write_config(file: &Path, directory: &Path, [grpc, aes, tls]: Addresses, more: &str) {
     let data = directory.join("data");
     let text = format!(
         "data_dir = {data:?}\n\
          grpc.listen = \"{grpc}\"\n\
          aes.listen = \"{aes}\"\n\
-         tls.listen = \"\"\n\
+         tls.listen = \"{tls}\"\n\
          log.format = \"json\"\n\
          reconnect.min = \"50ms\"\n\
          reconnect.max = \"200ms\"\n\
@@ -116,8 +147,8 @@ fn write_config(file: &Path, directory: &Path, grpc: SocketAddr, aes: SocketAddr
     std::fs::write(file, text).expect("written");
 }
 
-fn spawn(config: &Path) -> (Child, SocketAddr, SocketAddr) {
-    let mut child = Command::new(BINARY)
+fn spawn(mut command: Command, config: &Path) -> (Child, Addresses) {
+    let mut child = command
         .args(["gateway", "--config"])
         .arg(config)
         .stderr(Stdio::piped())
@@ -125,7 +156,7 @@ fn spawn(config: &Path) -> (Child, SocketAddr, SocketAddr) {
         .expect("the binary runs");
     let log = BufReader::new(child.stderr.take().expect("piped"));
     match started(log) {
-        Ok((grpc, aes)) => (child, grpc, aes),
+        Ok(addresses) => (child, addresses),
         Err(seen) => {
             let status = child.wait().expect("ended");
             panic!("the gateway did not start ({status}):\n{seen}");
@@ -134,7 +165,7 @@ fn spawn(config: &Path) -> (Child, SocketAddr, SocketAddr) {
 }
 
 /// Reads the log until the gateway says where it listens; what it said instead otherwise.
-fn started(mut log: BufReader<ChildStderr>) -> Result<(SocketAddr, SocketAddr), String> {
+fn started(mut log: BufReader<ChildStderr>) -> Result<Addresses, String> {
     let mut seen = String::new();
     loop {
         let mut line = String::new();
@@ -151,7 +182,7 @@ fn started(mut log: BufReader<ChildStderr>) -> Result<(SocketAddr, SocketAddr), 
                 let text = fields[key].as_str().expect("listens");
                 text.parse().expect("an address")
             };
-            let addresses = (address("grpc"), address("aes"));
+            let addresses = ["grpc", "aes", "tls"].map(address);
             // Who logs must not block on a full pipe.
             std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
             return Ok(addresses);
