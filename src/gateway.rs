@@ -125,6 +125,7 @@ impl Running {
             handle.clone(),
             grpc_settings(&config, tls),
             device_settings(&config, &sockets.listening, root),
+            config.access.refusal_for,
             sockets.grpc,
         );
         Ok(Self {

@@ -471,17 +471,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_without_an_address_is_invalid() {
-        let info = wire::ConnectInfo {
-            ip_addr: "192.0.2.1".to_owned(),
-            port: 0,
-            use_ssl: true,
-        };
-        let command = Command::Connect {
-            address: "192.0.2.1:51211".parse().expect("an address"),
-            use_ssl: true,
-        };
-        assert_eq!(connect(Some(info)), Ok(command));
+    fn a_connect_says_what_to_dial() {
+        for use_ssl in [false, true] {
+            let info = wire::ConnectInfo {
+                ip_addr: "192.0.2.1".to_owned(),
+                port: 0,
+                use_ssl,
+            };
+            let command = Command::Connect {
+                address: SocketAddrV4::new([192, 0, 2, 1].into(), DEVICE_PORT),
+                use_ssl,
+            };
+            assert_eq!(connect(Some(info)), Ok(command));
+        }
         let answer = Answer::from(connect(None).expect_err("nothing to dial"));
         assert_eq!(answer.code(), Code::InvalidArgument);
         assert_eq!(answer.message(), "connectInfo is missing");
@@ -550,6 +552,11 @@ mod tests {
                 CommandError::UnknownDevice(id(7)),
                 Code::NotFound,
                 "device 7 is not in the managed list",
+            ),
+            (
+                CommandError::NotPending(id(7)),
+                Code::NotFound,
+                "device 7 is not pending",
             ),
             (
                 CommandError::ShuttingDown,
@@ -679,6 +686,9 @@ mod tests {
             Some((1, 1_700_000_000))
         );
         assert_eq!(told(delivery(Change::Removed, Some(down), down, 0)), None);
+        for decision in [Change::Approved, Change::Denied] {
+            assert_eq!(told(delivery(decision, None, up, 1)), None);
+        }
         assert_eq!(
             told(delivery(Change::Removed, Some(up), down, 0)),
             Some((0, 1_700_000_000))

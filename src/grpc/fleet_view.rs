@@ -7,7 +7,7 @@ use crate::device::{DeviceId, LinkKind, Origin};
 use crate::event::Change;
 use crate::grpc::convert::{QUEUE_SIZE_MAX, RequestError, device_type};
 use crate::grpc::proto::gatehouse::v1 as wire;
-use crate::identity::Proof;
+use crate::identity::{Identity, Proof};
 use crate::registry::hub::Delivery;
 use crate::registry::snapshot::{DeviceView, SessionView, Snapshot};
 
@@ -80,10 +80,7 @@ pub fn page(snapshot: &Snapshot, request: wire::ListRequest) -> wire::ListRespon
 pub fn device(view: &DeviceView) -> wire::Device {
     wire::Device {
         device_id: view.id.get(),
-        identity: view.identity.as_ref().map(|identity| wire::Identity {
-            owner: identity.owner.to_string(),
-            device: identity.device.to_string(),
-        }),
+        identity: view.identity.as_ref().map(identity),
         origin: origin(view.origin).into(),
         connection_mode: view.mode as i32,
         address: address(view.address),
@@ -116,25 +113,42 @@ pub fn event(delivery: &Delivery) -> wire::Event {
 }
 
 fn session(view: &SessionView) -> wire::Session {
-    let link = match view.link {
-        LinkKind::Plain => wire::Link::Plain,
-        LinkKind::Aes => wire::Link::Aes,
-        LinkKind::Tls => wire::Link::Tls,
-    };
-    let proof = match view.proof {
-        Proof::FleetKey => wire::Proof::FleetKey,
-        Proof::Credential => wire::Proof::Credential,
-        Proof::Certificate => wire::Proof::Certificate,
-        Proof::DeviceKey => wire::Proof::DeviceKey,
-    };
     wire::Session {
-        link: link.into(),
-        proof: proof.into(),
+        link: link(view.link).into(),
+        proof: proof(view.proof).into(),
         peer: address(view.peer),
     }
 }
 
-fn cause(cause: &Cause) -> wire::Cause {
+/// The name under which a device connects.
+pub fn identity(identity: &Identity) -> wire::Identity {
+    wire::Identity {
+        owner: identity.owner.to_string(),
+        device: identity.device.to_string(),
+    }
+}
+
+/// What secures the byte path.
+pub fn link(link: LinkKind) -> wire::Link {
+    match link {
+        LinkKind::Plain => wire::Link::Plain,
+        LinkKind::Aes => wire::Link::Aes,
+        LinkKind::Tls => wire::Link::Tls,
+    }
+}
+
+/// How a device proved itself.
+pub fn proof(proof: Proof) -> wire::Proof {
+    match proof {
+        Proof::FleetKey => wire::Proof::FleetKey,
+        Proof::Credential => wire::Proof::Credential,
+        Proof::Certificate => wire::Proof::Certificate,
+        Proof::DeviceKey => wire::Proof::DeviceKey,
+    }
+}
+
+/// Why something happened.
+pub fn cause(cause: &Cause) -> wire::Cause {
     wire::Cause {
         kind: cause.kind.as_str().to_owned(),
         detail: cause.detail.to_string(),
@@ -173,7 +187,6 @@ mod tests {
     use crate::cause::CauseKind;
     use crate::device::{ConnectionMode, Status};
     use crate::event::StatusEvent;
-    use crate::identity::Identity;
 
     fn id(id: u32) -> DeviceId {
         DeviceId::new(id).expect("not zero")

@@ -1,6 +1,8 @@
 //! The gRPC services.
 
 pub mod admin;
+pub mod approvals;
+pub mod approvals_view;
 pub mod capability;
 pub mod connect;
 pub mod connection;
@@ -63,16 +65,19 @@ pub mod proto {
 }
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use crate::config;
 use crate::grpc::admin::AdminService;
+use crate::grpc::approvals::ApprovalsService;
 use crate::grpc::connect::{ConnectService, DeviceCalls};
 use crate::grpc::connection_mode::Advertised;
 use crate::grpc::device::DeviceService;
 use crate::grpc::fleet::FleetService;
 use crate::grpc::network::NetworkService;
+use crate::grpc::proto::gatehouse::v1::approvals_server::ApprovalsServer;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gsdk::admin::admin_server::AdminServer;
 use crate::grpc::proto::gsdk::connect::connect_server::ConnectServer;
@@ -104,6 +109,7 @@ pub fn serve(
     gateway: Gateway,
     settings: Settings,
     devices: DeviceSettings,
+    refusal_for: Duration,
     listener: TcpListener,
 ) -> Server {
     let (stopper, stop) = stop::channel();
@@ -127,6 +133,7 @@ pub fn serve(
         in_flight_max,
     };
     let connect = ConnectService::new(gateway.clone(), calls, stop.clone());
+    let approvals = ApprovalsService::new(gateway.clone(), refusal_for);
     let fleet = FleetService::new(gateway, stop);
     let routes = Routes::default()
         .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
@@ -135,6 +142,7 @@ pub fn serve(
         .with(Rs485Server::new(slaves.clone()).max_decoding_message_size(size_max))
         .with(WiegandServer::new(slaves).max_decoding_message_size(size_max))
         .with(AdminServer::new(AdminService).max_decoding_message_size(size_max))
+        .with(ApprovalsServer::new(approvals).max_decoding_message_size(size_max))
         .with(FleetServer::new(fleet).max_decoding_message_size(size_max));
     Server::start(listener, settings, routes, stopper)
 }

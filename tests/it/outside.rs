@@ -13,9 +13,9 @@ use gatehouse::link::noise::Initiator;
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::support::PATIENCE;
 use crate::support::netns::Pair;
 use crate::support::process::Process;
-use crate::support::PATIENCE;
 
 /// The ports on which a process listens for TCP, and those of its UDP sockets, as the kernel says.
 fn listening(pid: u32) -> (Vec<u16>, Vec<u16>) {
@@ -29,7 +29,10 @@ fn listening(pid: u32) -> (Vec<u16>, Vec<u16>) {
         .collect();
     let of = |table: &str, state: Option<&str>| {
         let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).expect("a table");
-        let rows = text.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let rows = text
+            .lines()
+            .skip(1)
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
         rows.filter(|row| inodes.contains(row[9]) && state.is_none_or(|state| row[3] == state))
             .map(|row| {
                 let (_, port) = row[1].rsplit_once(':').expect("address and port");
@@ -48,9 +51,18 @@ fn openings() -> Vec<(&'static str, Vec<u8>)> {
     let stranger = LinkKey::new([9; 32]);
     let (_, noise) = Initiator::start(&stranger, [5; 32]).expect("a first message");
     vec![
-        ("an IOTMP Connect in clear", b"\x03\x08\x1a\xe3\x80\x817\x80\x08\x2a".to_vec()),
-        ("an HTTP request", b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n".to_vec()),
-        ("HTTP/2 in clear", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec()),
+        (
+            "an IOTMP Connect in clear",
+            b"\x03\x08\x1a\xe3\x80\x817\x80\x08\x2a".to_vec(),
+        ),
+        (
+            "an HTTP request",
+            b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n".to_vec(),
+        ),
+        (
+            "HTTP/2 in clear",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
+        ),
         ("an aes handshake with a key of its own", noise),
         ("garbage", (0..=255).cycle().take(4096).collect()),
     ]
@@ -119,7 +131,12 @@ fn grpc_codes(to: SocketAddr, root: &str) -> Vec<(String, Option<Code>)> {
                 .await;
             let code = match answer {
                 Err(status) => Some(status.code()),
-                Ok(mut stream) => stream.get_mut().message().await.err().map(|status| status.code()),
+                Ok(mut stream) => stream
+                    .get_mut()
+                    .message()
+                    .await
+                    .err()
+                    .map(|status| status.code()),
             };
             codes.push((call.to_string(), code));
         }
@@ -136,7 +153,11 @@ fn a_stranger_on_another_host_gets_nothing() {
     let root = fs::read_to_string(gateway.ca()).expect("ca.crt");
     let (tcp, udp) = listening(gateway.pid());
     assert!(tcp.len() >= 4, "gRPC, aes, tls and plain listen: {tcp:?}");
-    assert_eq!(udp, [] as [u16; 0], "nobody searches, so nothing hears datagrams");
+    assert_eq!(
+        udp,
+        [] as [u16; 0],
+        "nobody searches, so nothing hears datagrams"
+    );
     let mut with_grpc = 0;
     for port in tcp {
         let to = SocketAddr::from((near.address, port));
@@ -145,11 +166,17 @@ fn a_stranger_on_another_host_gets_nothing() {
             let told = String::from_utf8_lossy(&heard);
             // A device in clear is told that it is not let in, by an IOTMP Error.
             let refused = heard.first() == Some(&0x02) && told.contains("error");
-            assert!(is_nothing(&heard) || refused, "{what} on {port} got {told:?}");
+            assert!(
+                is_nothing(&heard) || refused,
+                "{what} on {port} got {told:?}"
+            );
         }
         if let Ok(heard) = far.inside(|| tls_connect(to, &root)) {
             let told = String::from_utf8_lossy(&heard);
-            assert!(heard.is_empty() || heard[0] == 0x02, "a Connect over TLS on {port} got {told:?}");
+            assert!(
+                heard.is_empty() || heard[0] == 0x02,
+                "a Connect over TLS on {port} got {told:?}"
+            );
         }
         let codes = far.inside(|| grpc_codes(to, &root));
         with_grpc += usize::from(!codes.is_empty());

@@ -59,8 +59,7 @@ fn a_revoked_device_is_closed_and_the_others_are_not_disturbed() {
         let mut client = gateway.client().await;
         allow_all(&mut client).await;
         let old_root = read(&gateway.ca());
-        let devices: Vec<(u32, Shown)> =
-            (1..=FLEET).map(|id| (id, shown(&gateway, id))).collect();
+        let devices: Vec<(u32, Shown)> = (1..=FLEET).map(|id| (id, shown(&gateway, id))).collect();
         gateway.hang_up();
         let mut up = Vec::new();
         for (id, shown) in &devices {
@@ -73,7 +72,10 @@ fn a_revoked_device_is_closed_and_the_others_are_not_disturbed() {
         gateway.certs(&["revoke", "--device", &REVOKED.to_string()]);
         gateway.hang_up();
         let event = events.next().await;
-        assert_eq!((event.device_id, event.change()), (REVOKED, Change::Removed));
+        assert_eq!(
+            (event.device_id, event.change()),
+            (REVOKED, Change::Removed)
+        );
         assert_eq!(event.new_status(), Status::Disconnected);
         assert_eq!(event.cause.expect("a cause").kind, "revoked");
         let place = usize::try_from(REVOKED - 1).expect("small");
@@ -90,7 +92,9 @@ fn a_revoked_device_is_closed_and_the_others_are_not_disturbed() {
         drop(before);
         assert_eq!(events.next().await.device_id, *id);
         let again = Device::new(*id, &new_root, shown, &TLS13);
-        let again = again.connect(gateway.tls).expect("the old device certificate still holds");
+        let again = again
+            .connect(gateway.tls)
+            .expect("the old device certificate still holds");
         assert_ne!(again.gateway(), shown_before);
         let event = events.next().await;
         assert_eq!((event.device_id, event.change()), (*id, Change::Added));
@@ -118,7 +122,10 @@ fn a_ticket_of_a_revoked_device_is_refused(version: &'static SupportedProtocolVe
         let device = Device::new(REVOKED, &root, &shown_by, version);
         let connect = |gateway: &Process| device.connect(gateway.tls);
         assert!(!connect(&gateway).expect("admitted").is_resumed());
-        assert!(connect(&gateway).expect("admitted").is_resumed(), "by its ticket");
+        assert!(
+            connect(&gateway).expect("admitted").is_resumed(),
+            "by its ticket"
+        );
         gateway.kill();
         gateway.restart();
         let over = connect(&gateway).expect("admitted");

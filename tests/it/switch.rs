@@ -63,7 +63,10 @@ fn a_device_is_switched_to_tls_and_to_dialling_by_calls_alone() {
             loop {
                 let list = identities.list(ListIdentitiesRequest {}).await;
                 let list = list.expect("a list").into_inner().identities;
-                if list.iter().any(|one| one.kind() == SecretKind::LinkKey && !one.rotating) {
+                if list
+                    .iter()
+                    .any(|one| one.kind() == SecretKind::LinkKey && !one.rotating)
+                {
                     return;
                 }
                 tokio::task::yield_now().await;

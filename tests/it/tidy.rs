@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "grpc/ip_config.rs",
     "grpc/capability.rs",
     "grpc/fleet_view.rs",
+    "grpc/approvals_view.rs",
     "grpc/watch.rs",
     "sim/device.rs",
     "sim/ip_config.rs",

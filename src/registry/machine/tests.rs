@@ -1,5 +1,8 @@
 //! Traces: these inputs at these times give exactly these outputs.
 
+mod decisions;
+mod links;
+
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +10,18 @@ use std::time::Duration;
 use super::*;
 use crate::device::{ConnectionMode, LinkKind};
 use crate::event::{Change, StatusEvent};
-use crate::identity::{Basis, CredentialId, Evidence, Identity, KeyId, KeyOwner, Secrets};
+use crate::identity::{Basis, CredentialId, Evidence, Identity, KeyId, KeyOwner, Proof, Secrets};
 use crate::registry::{AutoDevice, CommandError, Reply};
 use crate::session::{DialLink, DialOrder};
 
 const FLEET_KEYS: [KeyId; 2] = [KeyId([1; 8]), KeyId([2; 8])];
 
-/// Device 7 has a link key of its own, device 8 the credential "open sesame".
-struct TestSecrets;
+/// Device 7 has a link key of its own, device 8 the credential "open sesame", as far as they were
+/// not withdrawn.
+#[derive(Default)]
+struct TestSecrets {
+    withdrawn: Vec<Basis>,
+}
 
 impl Secrets for TestSecrets {
     fn has_device_key(&self, id: DeviceId) -> bool {
@@ -32,22 +39,25 @@ impl Secrets for TestSecrets {
         credential: &[u8],
     ) -> Option<CredentialId> {
         let matches = id == Some(device(8)) && credential == b"open sesame";
-        matches.then_some(CredentialId([8; 8]))
+        let found = matches.then_some(CredentialId([8; 8]));
+        found.filter(|id| self.still_holds(Basis::Credential(*id)))
     }
 
     fn has_certificate(&self, _: DeviceId) -> bool {
         false
     }
 
-    fn still_holds(&self, _: Basis) -> bool {
-        true
+    fn still_holds(&self, basis: Basis) -> bool {
+        !self.withdrawn.contains(&basis)
     }
 
     fn dial_keys(&self, id: Option<DeviceId>) -> Vec<KeyId> {
-        match id {
+        let mut keys = match id {
             Some(id) if id == device(7) => vec![KeyId([7; 8])],
             _ => FLEET_KEYS.to_vec(),
-        }
+        };
+        keys.retain(|key| self.still_holds(Basis::LinkKey(*key)));
+        keys
     }
 }
 
@@ -75,6 +85,15 @@ fn policy() -> Policy {
     }
 }
 
+/// An empty store with numbers for events.
+fn numbered() -> Stored {
+    Stored {
+        event_next: 1,
+        events_reserved: 1_000_000,
+        ..Stored::default()
+    }
+}
+
 /// A machine, its clock, and a store that takes everything at once.
 struct Desk {
     machine: Machine,
@@ -85,20 +104,20 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self::restarted(Stored {
-            event_next: 1,
-            events_reserved: 1_000_000,
-            ..Stored::default()
-        })
+        Self::restarted(numbered())
     }
 
     fn restarted(stored: Stored) -> Self {
+        Self::with(policy(), stored)
+    }
+
+    fn with(policy: Policy, stored: Stored) -> Self {
         let now = Now {
             instant: Instant::from_micros(1_000_000),
             unix_ms: 1_700_000_000_000,
         };
         Self {
-            machine: Machine::new(policy(), Arc::new(TestSecrets), stored, 42, now),
+            machine: Machine::new(policy, Arc::new(TestSecrets::default()), stored, 42, now),
             now,
             requests: 0,
             accepted: 0,

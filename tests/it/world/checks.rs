@@ -11,9 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 use gatehouse::cause::CauseKind;
 use gatehouse::device::{DeviceId, Generation, Status};
 use gatehouse::identity::Identity;
-use gatehouse::registry::RequestId;
 use gatehouse::registry::machine::{Machine, Policy};
+use gatehouse::registry::records::{Record, RecordKey};
 use gatehouse::registry::snapshot::Snapshot;
+use gatehouse::registry::{Command, RequestId};
 use gatehouse::session::{SessionCommand, SessionEvent};
 use gatehouse::store::desired::Desired;
 use gatehouse::time::{Instant, Now};
@@ -51,6 +52,9 @@ pub struct Checks {
     pub merged_events_may_come: bool,
     /// What the store told the machine that it has.
     learned: Desired,
+    records: BTreeMap<RecordKey, Record>,
+    /// Commands that go to the store when it is their turn.
+    deciding: BTreeMap<RequestId, Command>,
     names: BTreeMap<Identity, DeviceId>,
     /// What was stored when the process started, and what was asked for since.
     base: Desired,
@@ -240,6 +244,10 @@ impl Checks {
         assert!(
             snapshot.pending.len() <= policy.pending_max,
             "promise 6: the pending list is too long"
+        );
+        assert!(
+            snapshot.unproven.len() <= policy.unproven_max,
+            "promise 6: too many peers without proof are remembered"
         );
         self.check_desired(snapshot);
         self.check_next_tries(snapshot, policy, now);

@@ -29,6 +29,8 @@ pub struct Peer {
     pub dials: bool,
     /// `None` on a plain link.
     pub key: Option<Held>,
+    /// On a tls link, which is played as its bytes in clear.
+    pub tls: bool,
     pub powered: bool,
     /// It does what a device should.
     pub good: bool,
@@ -121,6 +123,7 @@ fn peer(index: usize, person: &Person, rng: &mut SmallRng, plain: bool) -> Peer 
         listens: rng.random_bool(0.6),
         dials: false,
         key: person.key.filter(|_| !plain),
+        tls: plain && rng.random_bool(0.3),
         powered: true,
         good: true,
         noise: None,

@@ -1,10 +1,11 @@
 //! One process of the gateway: the two pure machines, with mailboxes in place of their actors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use gatehouse::device::Generation;
 use gatehouse::registry::machine::Machine;
+use gatehouse::registry::records::RecordKey;
 use gatehouse::registry::snapshot::Snapshot;
 use gatehouse::registry::{Command, CommitId, Output, RequestId, StoreChange};
 use gatehouse::session::{SessionCommand, SessionEvent};
@@ -30,6 +31,8 @@ pub struct Gateway {
     /// What comes from the store comes in order.
     from_store: Instant,
     cancellable: BTreeSet<RequestId>,
+    /// The commands that go to the store one at a time, the one whose turn it is first.
+    deciding: VecDeque<RequestId>,
 }
 
 /// What happens inside of one process, and dies with it.
@@ -76,6 +79,7 @@ impl World {
             commits: BTreeMap::new(),
             from_store: now.instant,
             cancellable: BTreeSet::new(),
+            deciding: VecDeque::new(),
         });
         self.carry_out(None);
         if let Some(gateway) = &self.gateway {
@@ -173,6 +177,9 @@ impl World {
     fn submit(&mut self, request: RequestId, command: Command) {
         if let Some(gateway) = &mut self.gateway {
             gateway.cancellable.insert(request);
+            if is_decision(&command) {
+                gateway.deciding.push_back(request);
+            }
             self.checks.submitted(request, &command, &gateway.snapshot);
             self.registry_for(Some(request), |machine, now| {
                 machine.handle_command(request, command, now);
@@ -243,17 +250,26 @@ impl World {
                     orders.push((generation, order, reachable));
                 }
                 Output::Persist(commit, change) => {
-                    let of = request.filter(|_| {
-                        !matches!(
-                            change,
-                            StoreChange::PutIdentity(..) | StoreChange::ReserveEvents(_)
-                        )
-                    });
+                    let of = match &change {
+                        StoreChange::PutDevices(_) | StoreChange::DeleteDevices(_) => request,
+                        StoreChange::PutIdentity(..) | StoreChange::ReserveEvents(_) => None,
+                        StoreChange::DeleteRecords(keys) if is_forgotten(keys) => None,
+                        StoreChange::PutAcceptFilter(_)
+                        | StoreChange::PutRecords(_)
+                        | StoreChange::DeleteRecords(_)
+                        | StoreChange::All(_) => gateway.deciding.front().copied(),
+                    };
+                    if let Some(request) = of {
+                        self.checks.stores(request, &change);
+                    }
                     gateway.commits.insert(commit, (change.clone(), of));
                     changes.push((commit, change));
                 }
                 Output::Event(event) => events.push(event),
-                Output::Reply(request, reply) => replies.push((request, reply)),
+                Output::Reply(request, reply) => {
+                    gateway.deciding.retain(|deciding| *deciding != request);
+                    replies.push((request, reply));
+                }
                 Output::Enrol(_) => {}
             }
         }
@@ -352,4 +368,21 @@ impl World {
         }
         self.write_soon();
     }
+}
+
+fn is_decision(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::SetAcceptFilter(_)
+            | Command::ChangeAcceptFilter { .. }
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
+            | Command::SetSlaves(_)
+    )
+}
+
+/// Whether the registry forgets these by itself: no command deletes only such.
+fn is_forgotten(keys: &[RecordKey]) -> bool {
+    let by_command = |key: &RecordKey| matches!(key, RecordKey::Slaves(_));
+    !keys.iter().any(by_command)
 }

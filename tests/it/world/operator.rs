@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 
 use gatehouse::device::DeviceId;
 use gatehouse::registry::accept_filter::AcceptFilter;
+use gatehouse::registry::records::Slaves;
 use gatehouse::registry::{AutoDevice, Command, RequestId};
 use rand::RngExt;
 
@@ -33,7 +34,7 @@ impl World {
             Some(AutoDevice {
                 id: self.id_of(index)?,
                 address: self.peers[index].address,
-                use_ssl: false,
+                use_ssl: self.peers[index].tls,
             })
         });
         let devices = devices.collect();
@@ -68,13 +69,35 @@ impl World {
                 Command::AddAsync((0..count).map(|_| self.any_device()).collect())
             }
             30..42 => Command::DeleteAsync(self.any_ids()),
-            42..58 => Command::Connect {
-                address: self.any_address(),
-                use_ssl: false,
+            42..54 => {
+                let index = self.rng.random_range(0..self.peers.len());
+                let right = self.rng.random_bool(0.9);
+                Command::Connect {
+                    address: match right {
+                        true => self.peers[index].address,
+                        false => DEAD,
+                    },
+                    use_ssl: self.peers[index].tls == right,
+                }
+            }
+            54..58 => Command::ChangeAcceptFilter {
+                add: self.any_ids(),
+                remove: self.any_ids(),
             },
             58..68 => Command::Disconnect(self.any_ids()),
             68..72 => Command::DisconnectAll,
-            72..92 => Command::SetAcceptFilter(self.any_filter()),
+            72..82 => Command::SetAcceptFilter(self.any_filter()),
+            82..87 => Command::Approve {
+                ids: self.any_pending(),
+                enrol: self.rng.random_bool(0.5),
+                by: "anna".into(),
+            },
+            87..90 => Command::Refuse {
+                ids: self.any_pending(),
+                until_unix_ms: self.clock.now().unix_ms + self.rng.random_range(0..60_000),
+                by: "bob".into(),
+            },
+            90..93 => Command::SetSlaves(self.any_slaves()),
             _ => Command::RetryNow(self.any_ids()),
         }
     }
@@ -94,7 +117,7 @@ impl World {
         AutoDevice {
             id,
             address,
-            use_ssl: self.rng.random_bool(0.05),
+            use_ssl: self.peers[index].tls != self.rng.random_bool(0.05),
         }
     }
 
@@ -118,6 +141,32 @@ impl World {
     fn any_ids(&mut self) -> Vec<DeviceId> {
         let count = self.rng.random_range(0..=3);
         (0..count).map(|_| self.any_id()).collect()
+    }
+
+    /// Some that are pending, and now and then one that is not.
+    fn any_pending(&mut self) -> Vec<DeviceId> {
+        let pending: Vec<DeviceId> = match &self.gateway {
+            Some(gateway) => gateway.snapshot.pending.keys().copied().collect(),
+            None => Vec::new(),
+        };
+        let mut ids: Vec<DeviceId> = pending
+            .into_iter()
+            .filter(|_| self.rng.random_bool(0.7))
+            .collect();
+        if self.rng.random_bool(0.1) {
+            ids.push(self.any_id());
+        }
+        ids
+    }
+
+    fn any_slaves(&mut self) -> Vec<Slaves> {
+        let parents = self.any_ids();
+        let slaves = parents.into_iter().map(|parent| Slaves {
+            parent,
+            rs485: self.any_ids(),
+            wiegand: Vec::new(),
+        });
+        slaves.collect()
     }
 
     fn any_address(&mut self) -> SocketAddrV4 {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse::cause::{Cause, CauseKind};
-use gatehouse::device::{DeviceId, Generation};
+use gatehouse::device::{DeviceId, Generation, LinkKind};
 use gatehouse::link::tls::device::DeviceTls;
 use gatehouse::session::machine::{self as session, Setup};
-use gatehouse::session::{AcceptLink, DialOrder, LiveTls, Policy, SessionCommand, SessionEvent};
+use gatehouse::session::{
+    AcceptLink, DialLink, DialOrder, LiveTls, Policy, SessionCommand, SessionEvent,
+};
 use gatehouse::time::Instant;
 use rand::RngExt;
 
@@ -36,6 +38,8 @@ pub struct Shell {
     pub policy: Arc<Policy>,
     pub conn: Option<ConnId>,
     pub address: SocketAddr,
+    /// Its link is tls, whose bytes go in clear here.
+    tls: bool,
     pub created: Instant,
     /// When bytes last came.
     pub heard: Instant,
@@ -76,8 +80,10 @@ impl World {
     pub fn dial(&mut self, order: &DialOrder) {
         let now = self.clock.instant();
         let setup = self.setup();
-        let machine = session::Machine::dialled(order.address, order.link, setup, now);
-        self.add_session(order.generation, machine, order.address, None);
+        let tls = order.link == DialLink::Tls;
+        let link = if tls { DialLink::Plain } else { order.link };
+        let machine = session::Machine::dialled(order.address, link, setup, now);
+        self.add_session(order.generation, machine, order.address, tls, None);
         let delay = self.net.delay(&mut self.rng) * 2;
         let opened = Inside::Dialled(order.generation);
         self.clock.after(delay, Due::Inside(self.epoch, opened));
@@ -113,7 +119,8 @@ impl World {
         self.checks.opened(generation, conn.peer, true);
         let address = SocketAddr::from((*peer.address.ip(), 40_000 + (id % 20_000) as u16));
         let machine = session::Machine::inbound(address, link, setup, now);
-        self.add_session(generation, machine, address, Some(id));
+        let tls = peer.tls;
+        self.add_session(generation, machine, address, tls, Some(id));
         self.drive(generation);
     }
 
@@ -122,6 +129,7 @@ impl World {
         generation: Generation,
         machine: session::Machine<()>,
         address: SocketAddr,
+        tls: bool,
         conn: Option<ConnId>,
     ) {
         let now = self.clock.instant();
@@ -130,6 +138,7 @@ impl World {
             policy: self.session_policy.clone(),
             conn,
             address,
+            tls,
             created: now,
             heard: now,
             keep_alive: Duration::ZERO,
@@ -152,7 +161,7 @@ impl World {
         let Some(shell) = self.shell(generation) else {
             return;
         };
-        let address = shell.address;
+        let (address, tls) = (shell.address, shell.tls);
         let listening = self.peers.iter().position(|peer| {
             SocketAddr::V4(peer.address) == address && peer.listens && peer.powered
         });
@@ -168,6 +177,13 @@ impl World {
             }
             return;
         };
+        if self.peers[index].tls != tls {
+            let cause = Cause::from(CauseKind::HandshakeFailed);
+            self.session(generation, |machine, now| {
+                machine.handle_dial_failed(cause, now)
+            });
+            return;
+        }
         let now = self.clock.instant();
         let entropy = self.rng.random();
         let endpoint = Endpoint::new(&self.peers[index], false, entropy);
@@ -295,15 +311,20 @@ impl World {
         }
     }
 
-    fn post_report(&mut self, generation: Generation, event: SessionEvent) {
+    fn post_report(&mut self, generation: Generation, mut event: SessionEvent) {
         let now = self.clock.instant();
         let delay = self.mail_delay();
         let epoch = self.epoch;
         let Some(shell) = self.shell(generation) else {
             return;
         };
-        match &event {
-            SessionEvent::Claimed(claim) => shell.keep_alive = claim.keep_alive,
+        match &mut event {
+            SessionEvent::Claimed(claim) => {
+                shell.keep_alive = claim.keep_alive;
+                if shell.tls {
+                    claim.link = LinkKind::Tls;
+                }
+            }
             SessionEvent::Described { .. } => {}
             SessionEvent::Ended(_) => {
                 shell.ended = Some(now);

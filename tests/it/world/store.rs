@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use gatehouse::device::{DeviceId, Status};
 use gatehouse::event::{Change, History, StatusEvent};
+use gatehouse::registry::records::{Record, RecordKey};
 use gatehouse::registry::{CommitId, StoreChange, Stored};
 use gatehouse::store::desired::Desired;
 
@@ -18,6 +19,7 @@ struct Run {
 #[derive(Debug, Default)]
 pub struct Store {
     pub disk: Desired,
+    pub records: BTreeMap<RecordKey, Record>,
     waiting: Vec<(CommitId, StoreChange)>,
     /// The group on its way to the disk.
     writing: Vec<(CommitId, StoreChange)>,
@@ -49,7 +51,7 @@ impl Store {
             devices: self.disk.devices.values().copied().collect(),
             accept_filter: self.disk.accept_filter.clone(),
             identities: self.disk.identities.clone().into_iter().collect(),
-            records: self.disk.records.values().cloned().collect(),
+            records: self.records.values().cloned().collect(),
             last_statuses: self.statuses.clone().into_iter().collect(),
             event_next: base + 1,
             events_reserved: self.disk.events_reserved,
@@ -74,7 +76,7 @@ impl Store {
     pub fn written(&mut self, fails: bool) -> Vec<CommitId> {
         let group = std::mem::take(&mut self.writing);
         if !fails {
-            group.iter().for_each(|(_, change)| self.disk.apply(change));
+            group.iter().for_each(|(_, change)| self.apply(change));
         }
         group.into_iter().map(|(id, _)| id).collect()
     }
@@ -95,7 +97,7 @@ impl Store {
     pub fn crash(&mut self, changes: usize, events: usize) {
         let group = std::mem::take(&mut self.writing);
         for (_, change) in group.iter().take(changes) {
-            self.disk.apply(change);
+            self.apply(change);
         }
         self.write_first(events.min(self.gathered.len()));
         self.gathered.clear();
@@ -130,6 +132,10 @@ impl Store {
         History::Events(wanted.cloned().collect())
     }
 
+    fn apply(&mut self, change: &StoreChange) {
+        apply(&mut self.disk, &mut self.records, change);
+    }
+
     fn write_first(&mut self, count: usize) {
         for event in self.gathered.drain(..count) {
             match event.change {
@@ -150,5 +156,29 @@ impl Store {
         for event in self.log.drain(..excess) {
             self.floor = event.number;
         }
+    }
+}
+
+/// What a change makes of the desired state and of the records, each part of it in turn.
+pub fn apply(
+    desired: &mut Desired,
+    records: &mut BTreeMap<RecordKey, Record>,
+    change: &StoreChange,
+) {
+    match change {
+        StoreChange::All(changes) => {
+            for change in changes {
+                apply(desired, records, change);
+            }
+        }
+        StoreChange::PutRecords(put) => {
+            records.extend(put.iter().map(|record| (record.key(), record.clone())));
+        }
+        StoreChange::DeleteRecords(keys) => records.retain(|key, _| !keys.contains(key)),
+        StoreChange::PutDevices(_)
+        | StoreChange::DeleteDevices(_)
+        | StoreChange::PutAcceptFilter(_)
+        | StoreChange::PutIdentity(..)
+        | StoreChange::ReserveEvents(_) => desired.apply(change),
     }
 }

@@ -107,7 +107,8 @@ impl World {
         let by_address = self.policy.filter_by_address;
         let comes = peer.dials && filter.accepts(id, (*peer.address.ip()).into(), by_address);
         let auto = self.store.disk.devices.get(&id);
-        let is_fetched = peer.listens && auto.is_some_and(|auto| auto.address == peer.address);
+        let is_fetched = peer.listens
+            && auto.is_some_and(|auto| auto.address == peer.address && auto.use_ssl == peer.tls);
         comes || is_fetched
     }
 

@@ -1,13 +1,15 @@
 //! Promise 2: nothing acknowledged is lost, and nothing is half there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use gatehouse::device::{DeviceId, Origin};
+use gatehouse::registry::records::{Record, RecordKey};
 use gatehouse::registry::snapshot::Snapshot;
 use gatehouse::registry::{Command, CommandError, Reply, RequestId, StoreChange, Stored};
 
 use super::Checks;
-use crate::world::store::Store;
+use crate::world::store::{Store, apply};
 
 /// A change that an operator asked for, in the order in which the registry took them.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Checks {
         self.numbers_end = stored.events_reserved;
         self.told = store.statuses().clone();
         self.learned = store.disk.clone();
+        self.records = store.records.clone();
     }
 
     /// The machine shows what was stored.
@@ -70,7 +73,7 @@ impl Checks {
             if let Some(asked) = self.asked.get(index)
                 && asked.state != State::Failed
             {
-                desired.apply(&asked.change);
+                apply(&mut desired, &mut BTreeMap::new(), &asked.change);
             }
         }
         panic!(
@@ -84,7 +87,14 @@ impl Checks {
         let change = match command {
             Command::AddAsync(devices) => StoreChange::PutDevices(devices.clone()),
             Command::DeleteAsync(ids) => StoreChange::DeleteDevices(ids.clone()),
-            Command::SetAcceptFilter(filter) => StoreChange::PutAcceptFilter(filter.clone()),
+            Command::SetAcceptFilter(_)
+            | Command::ChangeAcceptFilter { .. }
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
+            | Command::SetSlaves(_) => {
+                self.deciding.insert(request, command.clone());
+                return;
+            }
             Command::RetryNow(ids) => {
                 let views = ids.iter().filter_map(|id| snapshot.devices.get(id));
                 self.at_once.extend(views.map(|view| view.address));
@@ -94,16 +104,42 @@ impl Checks {
                 self.connecting.insert(request, (*address).into());
                 return;
             }
-            Command::Disconnect(_)
-            | Command::DisconnectAll
-            | Command::ChangeAcceptFilter { .. }
-            | Command::Approve { .. }
-            | Command::Refuse { .. }
-            | Command::SetSlaves(_) => return,
+            Command::Disconnect(_) | Command::DisconnectAll => return,
         };
         self.asked.push(Asked {
             request,
             change,
+            state: State::Unanswered,
+        });
+    }
+
+    /// A command's change goes to the store: from now on it counts.
+    pub fn stores(&mut self, request: RequestId, change: &StoreChange) {
+        let Some(command) = self.deciding.remove(&request) else {
+            return;
+        };
+        let before = &self.learned.accept_filter;
+        let (mut after, mut records) = (self.learned.clone(), BTreeMap::new());
+        apply(&mut after, &mut records, change);
+        let expected = match &command {
+            Command::SetAcceptFilter(filter) => filter.device_ids.clone(),
+            Command::ChangeAcceptFilter { add, remove } => {
+                let removed = |id: &u32| remove.iter().any(|removed| removed.get() == *id);
+                let kept = before.device_ids.iter().copied().filter(|id| !removed(id));
+                kept.chain(add.iter().map(|id| id.get())).collect()
+            }
+            Command::Approve { ids, .. } => {
+                let ids = ids.iter().map(|id| id.get());
+                before.device_ids.iter().copied().chain(ids).collect()
+            }
+            _ => before.device_ids.clone(),
+        };
+        let expected: BTreeSet<u32> = expected.into_iter().collect();
+        let found: BTreeSet<u32> = after.accept_filter.device_ids.iter().copied().collect();
+        assert_eq!(found, expected, "promise 2: {command:?} after {before:?}");
+        self.asked.push(Asked {
+            request,
+            change: change.clone(),
             state: State::Unanswered,
         });
     }
@@ -126,6 +162,7 @@ impl Checks {
             "promise 5: {request:?} is answered twice, or after it was cancelled"
         );
         self.connecting.remove(&request);
+        self.deciding.remove(&request);
         let index = self.asked.iter().position(|asked| asked.request == request);
         let Some(index) = index else {
             return;
@@ -145,7 +182,11 @@ impl Checks {
 
     /// The store told the machine of a change.
     pub fn machine_learns(&mut self, change: &StoreChange) {
-        self.learned.apply(change);
+        apply(&mut self.learned, &mut self.records, change);
+        self.learn(change);
+    }
+
+    fn learn(&mut self, change: &StoreChange) {
         match change {
             StoreChange::ReserveEvents(end) => {
                 self.numbers_end = *end;
@@ -162,7 +203,7 @@ impl Checks {
             }
             StoreChange::All(changes) => {
                 for change in changes {
-                    self.machine_learns(change);
+                    self.learn(change);
                 }
             }
             StoreChange::PutAcceptFilter(_)
@@ -194,5 +235,19 @@ impl Checks {
             *snapshot.accept_filter, self.learned.accept_filter,
             "promise 2: the accept filter"
         );
+        let slaves = self.records.values().filter_map(|record| match record {
+            Record::Slaves(slaves) => Some(slaves),
+            _ => None,
+        });
+        assert!(slaves.eq(snapshot.slaves.iter()), "promise 2: the slaves");
+        for refusal in snapshot.refusals.values() {
+            let key = RecordKey::Refusal(refusal.device);
+            let stored = self.records.get(&key);
+            assert_eq!(
+                stored,
+                Some(&Record::Refusal(refusal.as_ref().clone())),
+                "promise 2: a refusal"
+            );
+        }
     }
 }
