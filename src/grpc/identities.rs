@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::device::DeviceId;
@@ -125,12 +125,12 @@ impl<F: Fleet> Identities for IdentitiesService<F> {
             Vault::can_enrol(&self.fleet, *id)?;
         }
         let enrol = |id| self.vault.enrol(&self.fleet, id);
-        let enrolled: Vec<()> = stream::iter(ids)
+        let enrolled: Vec<_> = stream::iter(ids)
             .map(enrol)
             .buffered(ENROL_AT_ONCE)
-            .try_collect()
-            .await?;
-        drop(enrolled);
+            .collect()
+            .await;
+        enrolled.into_iter().collect::<Result<(), _>>()?;
         Ok(Response::new(wire::EnrolResponse {}))
     }
 }

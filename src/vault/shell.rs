@@ -143,7 +143,7 @@ impl Vault {
             SecretKind::LinkKey => {
                 let key = key_files::generate()?;
                 let text = key.to_hex();
-                self.change(move |ledger| ledger.rotate_key(&identity, key, until))
+                self.change(move |ledger| ledger.rotate_key(&identity, key, now, until))
                     .await?;
                 Ok(text)
             }

@@ -240,7 +240,7 @@ fn not_there(identity: &Identity) -> VaultError {
     }
 }
 
-/// The older one is kept where there are two: it is the one that the device has used.
+/// The older one is kept where two hold: it is the one that the device has used.
 fn replace(
     credential: &mut StoredCredential,
     digest: &CredentialDigest,
@@ -248,6 +248,7 @@ fn replace(
     until_unix_ms: u64,
 ) {
     let held = credential.previous.take();
+    let held = held.filter(|previous| unix_ms < previous.holds_until_unix_ms);
     let digest_before = std::mem::replace(&mut credential.digest, digest.to_bytes());
     credential.previous = Some(PreviousDigest {
         digest: held.map_or(digest_before, |previous| previous.digest),

@@ -156,6 +156,7 @@ impl Ledger {
         &mut self,
         identity: &Identity,
         key: LinkKey,
+        unix_ms: u64,
         until_unix_ms: u64,
     ) -> Result<Plan, VaultError> {
         let id = serial(identity)?;
@@ -169,9 +170,10 @@ impl Ledger {
         if new.is_some_and(|new| new.old_holds_until.is_none()) {
             return Err(VaultError::Enrolling(id));
         }
+        let mut plan = Plan::default();
+        settle(id, keys, &mut plan, |new| new.is_over(unix_ms));
         let until = Some(until_unix_ms);
         keys.provisional = Some(Provisional::new(key.clone(), until));
-        let mut plan = Plan::default();
         plan.file(FileStep::WriteProvisional(id, key, until));
         Ok(plan)
     }
