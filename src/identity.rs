@@ -253,7 +253,7 @@ pub fn prove(
     evidence: &Evidence,
 ) -> Option<Proven> {
     let proven = |proof, basis| Some(Proven { proof, basis });
-    // The key may have been withdrawn since the handshake.
+    // A key may have been withdrawn since the link was made.
     let link_key = evidence
         .link_key
         .filter(|(key, _)| secrets.still_holds(Basis::LinkKey(*key)));

@@ -14,6 +14,10 @@ use crate::identity::Identity;
 use crate::registry::{Command, CommandError};
 use crate::vault::{Devices, EnrolError, SecretKind, StoredIdentity, Vault, VaultError};
 
+#[cfg(test)]
+#[path = "identities_tests.rs"]
+mod tests;
+
 /// How long an old secret holds where a request does not say: a day.
 const GRACE_DEFAULT: u32 = 86_400;
 /// The longest that it can hold, in seconds: 30 days.

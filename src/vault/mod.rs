@@ -12,7 +12,7 @@ pub mod ledger;
 mod live;
 mod shell;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod watch;

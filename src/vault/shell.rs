@@ -189,17 +189,23 @@ impl Vault {
 
     /// Makes the credential that `EnableSSL` is about to write to a device. It proves the device
     /// from now on; what proved it before still does: the credential before for 30 days, or the
-    /// fleet key.
+    /// fleet key. `None` when the device has one in the configuration, which stays.
     ///
     /// # Errors
-    /// [`VaultError`]; [`VaultError::Configured`] when the device's credential is not ours to make.
-    pub async fn begin_tls_credential(&self, identity: Identity) -> Result<String, VaultError> {
+    /// [`VaultError`].
+    pub async fn begin_tls_credential(
+        &self,
+        identity: Identity,
+    ) -> Result<Option<String>, VaultError> {
         let (text, digest) = new_credential()?;
         let now = clock::now().unix_ms;
         let until = after(now, TLS_GRACE);
-        self.change(move |ledger| ledger.begin_tls(identity, &digest, now, until))
-            .await?;
-        Ok(text)
+        let begun = self.change(move |ledger| ledger.begin_tls(identity, &digest, now, until));
+        match begun.await {
+            Ok(()) => Ok(Some(text)),
+            Err(VaultError::Configured(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The device answered that it has the credential: the fleet key opens it no longer. An answer

@@ -9,7 +9,7 @@ use super::testing::{Script, World, error, id, named, ok};
 use super::*;
 use crate::config::CredentialDigest;
 use crate::device::LinkKind;
-use crate::identity::{Basis, CredentialId, Secrets};
+use crate::identity::{Basis, CredentialId, Identity, Secrets};
 use crate::link::keyring::{Certificates, Credential, Keyring};
 use crate::link::link_key::LinkKey;
 use crate::session::KeyLookup;
@@ -29,6 +29,11 @@ fn matches(vault: &Vault, name: &str, secret: &str) -> bool {
 
 fn link_key(text: &str) -> LinkKey {
     LinkKey::from_hex(text).unwrap()
+}
+
+async fn begin(vault: &Vault, device: &Identity) -> String {
+    let begun = vault.begin_tls_credential(device.clone()).await;
+    begun.unwrap().expect("none in the configuration")
 }
 
 fn opens(vault: &Vault, key: &LinkKey) -> bool {
@@ -220,6 +225,8 @@ async fn files_that_do_not_go_together_are_refused_whole() {
     assert!(matches(&vault, "1001", &secret) && matches(&vault, "door", "configured"));
     assert!(vault.live().current().has_certificate(id(5)));
     assert_eq!(world.changes(), changes + 1);
+    let begun = vault.begin_tls_credential(named("door")).await.unwrap();
+    assert_eq!(begun, None, "the one of the configuration stays");
 }
 
 #[tokio::test]
@@ -309,14 +316,14 @@ async fn enable_ssl_goes_through_its_states() {
     let world = World::new();
     let vault = world.vault();
     let device = named("alice/3001");
-    let secret = vault.begin_tls_credential(device.clone()).await.unwrap();
+    let secret = begin(&vault, &device).await;
     let has = |vault: &Vault| vault.live().current().has_credential(None, &device);
     for vault in [&vault, &world.vault()] {
         assert!(matches(vault, "alice/3001", &secret) && !has(vault));
     }
     vault.abandon_tls_credential(device.clone()).await.unwrap();
     assert!(!matches(&vault, "alice/3001", &secret));
-    let secret = vault.begin_tls_credential(device.clone()).await.unwrap();
+    let secret = begin(&vault, &device).await;
     vault.confirm_tls_credential(device.clone()).await.unwrap();
     for vault in [&vault, &world.vault()] {
         assert!(matches(vault, "alice/3001", &secret) && has(vault));
