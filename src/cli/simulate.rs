@@ -3,6 +3,7 @@
 mod args;
 mod plan;
 mod print;
+mod security;
 mod summary;
 
 use std::error::Error;
@@ -20,6 +21,7 @@ use self::print::Printer;
 use self::summary::Summary;
 use crate::sim::fleet::Fleet;
 use crate::sim::report::Reports;
+use crate::sim::search::{Responder, Settings};
 
 /// Reports that wait for the standard output; a reader that falls further behind misses some.
 const REPORTS_MAX: usize = 65_536;
@@ -49,6 +51,13 @@ impl Simulate {
         let printer = Printer::new(self.format, self.quiet, &bar);
         let mut printing = tokio::task::spawn_blocking(move || printer.print(reports));
         let mut fleet = Fleet::new(Reports::to(channel), self.start_rate);
+        if let Some(settings) = self.search_settings() {
+            let listen = settings.listen;
+            let responder = Responder::start(settings);
+            let responder = responder
+                .map_err(|error| format!("no search can be heard at {listen}: {error}"))?;
+            fleet.answer_searches(responder);
+        }
         let work = async {
             start(&mut fleet, plan, &bar).await?;
             std::future::pending::<Result<(), Box<dyn Error>>>().await
@@ -69,6 +78,15 @@ impl Simulate {
             _ = signals.next() => return Ok(()),
         }
         Ok(super::print(&summary.to_text(self.format))?)
+    }
+
+    fn search_settings(&self) -> Option<Settings> {
+        let mut settings = Settings::of_this_machine();
+        settings.listen = self.search?;
+        if !self.search_subnets.is_empty() {
+            settings.subnets.clone_from(&self.search_subnets);
+        }
+        Some(settings)
     }
 }
 

@@ -1,21 +1,26 @@
 //! The arguments of `gatehouse simulate`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
+use ipnet::Ipv4Net;
 
 use crate::cli::duration;
+use crate::config::TlsVersion;
+use crate::sim::resources::Resource;
 
 /// Runs simulated devices, one or tens of thousands
 #[derive(Debug, Args)]
 #[command(
     long_about = "Runs simulated devices, one or tens of thousands, for a gateway to live with.\n\n\
         A device has a serial number, counted up from --first-id, and speaks IOTMP. Either it \
-        dials the gateway (--dial), or the gateway dials it (--listen). On the way to the gateway \
-        its bytes are encrypted with a link key (--link aes, the default) or not (--link plain). \
+        dials the gateway (--dial), or the gateway dials it (--listen), until the gateway tells it \
+        otherwise: it keeps what is written to it and does as it is told. On the way to the \
+        gateway its bytes are encrypted with a link key (--link aes, the default), by TLS (--link \
+        tls), or not at all (--link plain). \
         Devices can behave badly in many ways (--behaviour), to see what the gateway does about \
         it.\n\n\
         A gateway takes in only the devices that its accept filter allows; one that refuses \
@@ -24,10 +29,17 @@ use crate::cli::duration;
         One device takes one open file, one that listens takes two: the limit is raised as far as \
         the system allows, and it is said if that is not enough.",
     after_help = "Examples:\n  \
-        gatehouse simulate --dial 127.0.0.1:51212 --key gatehouse-data/keys/fleet/0001.key\n      \
+        gatehouse simulate --dial 127.0.0.1:51212 --data-dir gatehouse-data\n      \
             ten devices, 1001 to 1010, dial the gateway on this machine\n  \
-        gatehouse simulate --listen 127.0.0.1 --key gatehouse-data/keys/fleet/0001.key\n      \
-            ten devices wait at ports 51211 to 51220 to be dialled\n  \
+        gatehouse simulate --listen 127.0.0.1 --data-dir gatehouse-data --search\n      \
+            ten devices wait at ports 51211 to 51220 to be dialled, and answer a search\n  \
+        gatehouse simulate --dial 127.0.0.1:51213 --link tls --ca ca.crt --credential SECRET \\\n          \
+            --count 1 --first-id 7\n      \
+            device 7 dials over TLS and proves itself with a stored credential\n  \
+        gatehouse simulate --dial 127.0.0.1:51213 --link tls --ca ca.crt --device-certs certs\n      \
+            ten devices, each with a certificate of its own: certs/1001.crt, certs/1001_key.pem\n  \
+        gatehouse simulate --listen 127.0.0.1 --key fleet.key --rs485 31,32 --without security/key\n      \
+            ten devices with two slaves each, whose keys cannot be replaced\n  \
         gatehouse simulate --listen 127.0.0.1 --port 0 --link plain --count 1 --format json\n      \
             one device on any free port, told as JSON\n  \
         gatehouse simulate --dial gateway:51212 --key fleet.key --count 20000 \\\n          \
@@ -38,7 +50,8 @@ use crate::cli::duration;
     group = ArgGroup::new("place").required(true)
 )]
 pub struct Simulate {
-    /// The devices dial the gateway here: 51212 is its port for aes links, 25204 for plain ones
+    /// The devices dial the gateway here: 51212 is its port for aes links, 51213 for tls ones,
+    /// 25204 for plain ones
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -68,6 +81,24 @@ pub struct Simulate {
         help_heading = "Where"
     )]
     pub(super) sources: Vec<IpAddr>,
+    /// The devices answer who searches for them in their subnet
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        num_args = 0..=1,
+        default_missing_value = "0.0.0.0:51210",
+        help_heading = "Where"
+    )]
+    pub(super) search: Option<SocketAddrV4>,
+    /// With --search: whose questions they answer [default: of the subnets of this machine]
+    #[arg(
+        long,
+        value_name = "NET,NET",
+        value_delimiter = ',',
+        requires = "search",
+        help_heading = "Where"
+    )]
+    pub(super) search_subnets: Vec<Ipv4Net>,
 
     /// How many devices
     #[arg(
@@ -113,6 +144,28 @@ pub struct Simulate {
         help_heading = "Who"
     )]
     pub(super) credential: String,
+    /// The IDs of the devices behind each of them on its RS-485 bus
+    #[arg(
+        long,
+        value_name = "ID,ID",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Who"
+    )]
+    pub(super) rs485: Vec<u32>,
+    /// The IDs of the devices behind each of them on Wiegand lines
+    #[arg(
+        long,
+        value_name = "ID,ID",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Who"
+    )]
+    pub(super) wiegand: Vec<u32>,
+    /// A resource that they have not got: device/info, network/ip, security/ssl, security/key or
+    /// slaves; can be given again
+    #[arg(long, value_name = "RESOURCE", value_parser = resource, help_heading = "Who")]
+    pub(super) without: Vec<Resource>,
 
     /// What protects the bytes
     #[arg(
@@ -133,6 +186,47 @@ pub struct Simulate {
     /// For aes links: a folder with a key for each device, <ID>.key
     #[arg(long, value_name = "DIR", help_heading = "Link")]
     pub(super) device_keys: Option<PathBuf>,
+    /// The data directory of a gateway on this machine: its newest fleet key and its root
+    /// certificate are taken, where no other is named
+    #[arg(long, value_name = "DIR", help_heading = "Link")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// For tls links: the root certificate that the gateway's must be signed by, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Link")]
+    pub(super) ca: Option<PathBuf>,
+    /// The certificate that the devices show when TLS asks for one, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert_key",
+        conflicts_with = "device_certs",
+        help_heading = "Link"
+    )]
+    pub(super) cert: Option<PathBuf>,
+    /// With --cert: its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Link")]
+    pub(super) cert_key: Option<PathBuf>,
+    /// A folder with a certificate for each device: <ID>.crt and <ID>_key.pem
+    #[arg(long, value_name = "DIR", help_heading = "Link")]
+    pub(super) device_certs: Option<PathBuf>,
+    /// The versions of TLS that they speak
+    #[arg(
+        long,
+        value_name = "V,V",
+        value_delimiter = ',',
+        value_parser = tls_version,
+        default_value = "1.2,1.3",
+        help_heading = "Link"
+    )]
+    pub(super) tls_versions: Vec<TlsVersion>,
+    /// They are TLS servers when the gateway dials; needs a certificate
+    #[arg(long, help_heading = "Link")]
+    pub(super) tls_turned: bool,
+    /// With --tls-turned: they want the certificate of a gateway
+    #[arg(long, requires = "tls_turned", help_heading = "Link")]
+    pub(super) tls_insist: bool,
+    /// They make a whole TLS handshake each time they connect
+    #[arg(long, help_heading = "Link")]
+    pub(super) no_resumption: bool,
     /// The keep-alive interval that they ask for, in whole seconds
     #[arg(
         long,
@@ -176,8 +270,8 @@ pub struct Simulate {
         help_heading = "Behaviour"
     )]
     pub(super) churn: Option<Duration>,
-    /// With --dial: the pause before the next dial; each is drawn from half of it to half as much
-    /// again
+    /// While they dial: the pause before the next dial; each is drawn from half of it to half as
+    /// much again
     #[arg(
         long,
         value_name = "TIME",
@@ -221,8 +315,10 @@ pub struct Simulate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LinkArg {
-    /// Encrypted; needs --key or --device-keys
+    /// Encrypted; needs --key, --device-keys or --data-dir
     Aes,
+    /// Encrypted by TLS; needs --ca or --data-dir
+    Tls,
     /// Not protected; the gateway must be configured to take it
     Plain,
 }
@@ -264,4 +360,19 @@ pub(super) enum Format {
     Text,
     /// A JSON object a line
     Json,
+}
+
+fn resource(name: &str) -> Result<Resource, String> {
+    Resource::named(name).ok_or_else(|| {
+        let names = Resource::ALL.map(Resource::name);
+        format!("the resources are {}", names.join(", "))
+    })
+}
+
+fn tls_version(version: &str) -> Result<TlsVersion, &'static str> {
+    match version {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("the versions are 1.2 and 1.3"),
+    }
 }

@@ -1,16 +1,14 @@
 //! Arguments to devices.
 
 use std::fmt::Display;
-use std::fs;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
 
 use clap::error::ErrorKind;
 
-use super::args::{BehaviourArg, DialectArg, LinkArg, Simulate};
+use super::args::{BehaviourArg, DialectArg, Simulate};
+use super::security::{self, Securities};
 use crate::codec::dialect::Dialect;
 use crate::identity::{CREDENTIAL_MAX, NAME_MAX};
-use crate::link::link_key::LinkKey;
 use crate::sim::device::Behaviour;
 use crate::sim::fleet::Place;
 use crate::sim::link::Security;
@@ -25,20 +23,12 @@ const FILES_BESIDE: u64 = 64;
 pub(super) struct Plan {
     /// What all devices have in common.
     common: Spec,
-    keys: Keys,
+    securities: Securities,
     places: Places,
     first_id: u32,
     count: u32,
     /// How many are given out.
     next: u32,
-}
-
-#[derive(Debug)]
-enum Keys {
-    None,
-    Fleet(LinkKey),
-    /// In the order of the devices.
-    Devices(Vec<LinkKey>),
 }
 
 #[derive(Debug)]
@@ -70,7 +60,7 @@ impl Plan {
         }
         Ok(Self {
             common: common(arguments)?,
-            keys: keys(arguments)?,
+            securities: Securities::new(arguments)?,
             places: places(arguments)?,
             first_id: arguments.first_id,
             count: arguments.count,
@@ -111,11 +101,7 @@ impl Iterator for Plan {
         spec.device.device = spec.id.to_string();
         spec.device.info.id = spec.id;
         spec.device.info.name = format!("simulated {}", spec.id);
-        match &self.keys {
-            Keys::None => {}
-            Keys::Fleet(key) => spec.security = Security::Aes(key.clone()),
-            Keys::Devices(keys) => spec.security = Security::Aes(keys[index as usize].clone()),
-        }
+        self.securities.secure(&mut spec, index as usize);
         Some((spec, self.places.of(index)))
     }
 }
@@ -166,6 +152,11 @@ fn common(arguments: &Simulate) -> Result<Spec, clap::Error> {
         DialectArg::Legacy => Dialect::Legacy,
         DialectArg::Of2020 => Dialect::Doc2020,
     };
+    spec.tls = security::options(arguments);
+    spec.state.slaves.rs485.clone_from(&arguments.rs485);
+    spec.state.slaves.wiegand.clone_from(&arguments.wiegand);
+    spec.lacking = arguments.without.iter().copied().collect();
+    spec.redial = arguments.redial;
     spec.churn = arguments.churn;
     spec.seed = arguments.seed;
     behave(&mut spec, arguments);
@@ -184,28 +175,6 @@ fn behave(spec: &mut Spec, arguments: &Simulate) {
         // Secrets from our tools are hex digits: this can be none of them.
         BehaviourArg::WrongCredential => spec.device.credential = "not a credential".to_owned(),
     }
-}
-
-fn keys(arguments: &Simulate) -> Result<Keys, clap::Error> {
-    match (arguments.link, &arguments.key, &arguments.device_keys) {
-        (LinkArg::Plain, None, None) => Ok(Keys::None),
-        (LinkArg::Plain, ..) => Err(wrong("--link plain takes no keys")),
-        (LinkArg::Aes, Some(file), _) => Ok(Keys::Fleet(key_in(file)?)),
-        (LinkArg::Aes, None, Some(dir)) => {
-            let ids = (0..arguments.count).map(|index| arguments.first_id + index);
-            let keys = ids.map(|id| key_in(&dir.join(format!("{id}.key"))));
-            Ok(Keys::Devices(keys.collect::<Result<_, _>>()?))
-        }
-        (LinkArg::Aes, None, None) => Err(wrong(
-            "an aes link needs a key: --key FILE, --device-keys DIR, or else --link plain",
-        )),
-    }
-}
-
-fn key_in(file: &Path) -> Result<LinkKey, clap::Error> {
-    let told = |error: &dyn Display| wrong(format_args!("{}: {error}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| told(&error))?;
-    LinkKey::from_hex(&text).map_err(|error| told(&error))
 }
 
 fn places(arguments: &Simulate) -> Result<Places, clap::Error> {
@@ -257,6 +226,6 @@ fn listening(arguments: &Simulate) -> Result<Places, clap::Error> {
     Ok(Places::Listen { ip, first_port })
 }
 
-fn wrong(problem: impl Display) -> clap::Error {
+pub(super) fn wrong(problem: impl Display) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format_args!("{problem}\n"))
 }

@@ -16,10 +16,14 @@ pub(super) struct Summary {
     started: usize,
     links: u64,
     links_open: u64,
+    linked: u64,
+    linked_by: BTreeMap<String, u64>,
     admitted: u64,
     up: u64,
     lost: u64,
     described: u64,
+    written: u64,
+    written_by: BTreeMap<String, u64>,
     refused: u64,
     refused_by: BTreeMap<String, u64>,
     unreachable: u64,
@@ -38,10 +42,14 @@ impl Summary {
             started,
             links: counts.links,
             links_open: counts.open,
+            linked: counts.linked,
+            linked_by: tally.linked,
             admitted: counts.admitted,
             up: counts.up,
             lost: counts.lost,
             described: counts.described,
+            written: counts.written,
+            written_by: tally.written,
             refused: counts.refused,
             refused_by: tally.refused,
             unreachable: counts.unreachable,
@@ -60,13 +68,15 @@ impl Summary {
 
     fn table(&self) -> String {
         let none = BTreeMap::new();
-        let rows: [(&str, u64, &BTreeMap<String, u64>); 8] = [
+        let rows: [(&str, u64, &BTreeMap<String, u64>); 10] = [
             ("devices started", self.started as u64, &none),
-            ("links opened", self.links, &self.ended_by),
+            ("connections opened", self.links, &self.ended_by),
+            ("links made", self.linked, &self.linked_by),
             ("dials in vain", self.unreachable, &self.unreachable_by),
             ("times refused", self.refused, &self.refused_by),
             ("times admitted", self.admitted, &none),
             ("times asked what they are", self.described, &none),
+            ("times written to", self.written, &self.written_by),
             ("sessions lost", self.lost, &none),
             ("sessions at the end", self.up, &none),
         ];
@@ -112,9 +122,9 @@ mod tests {
         let table = summary().to_text(Format::Text);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "devices started                   10");
-        assert_eq!(lines[3], "times refused                      2");
-        assert_eq!(lines[4], "                                   2  \\u{7}no");
-        assert_eq!(lines.len(), 9);
+        assert_eq!(lines[4], "times refused                      2");
+        assert_eq!(lines[5], "                                   2  \\u{7}no");
+        assert_eq!(lines.len(), 11);
     }
 
     #[test]
