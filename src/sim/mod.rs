@@ -17,4 +17,6 @@ pub mod run;
 pub mod search;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod tls;

@@ -1,10 +1,15 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
+use crate::config::TlsVersion;
+use crate::link::certs::Certs;
+use crate::link::host_names::HostNames;
+use crate::link::key_files;
 use crate::link::link_key::LinkKey;
 use crate::sim::device::Behaviour;
 use crate::sim::fleet::Place;
 use crate::sim::link::Security;
+use crate::sim::resources::Resource;
 use crate::sim::spec::{Opening, Spec};
 
 #[derive(Debug, Parser)]
@@ -122,6 +127,13 @@ fn what_does_not_go_together_is_told_in_one_line() {
             "/nowhere/a.key: ",
         ),
         ("--dial 127.0.0.1:1 --link plain --key a", "takes no keys"),
+        ("--dial 127.0.0.1:1 --link tls", "--ca FILE or --data-dir"),
+        (
+            "--dial 127.0.0.1:1 --link tls --ca /nowhere/ca",
+            "/nowhere/ca: ",
+        ),
+        ("--dial 127.0.0.1:1 --ca ca.crt --key a", "--link tls"),
+        (&format!("{base} --tls-turned"), "needs a certificate"),
         ("--dial 127.0.0.1 --link plain", "not HOST:PORT"),
         (
             "--listen 127.0.0.1 --link plain --count 20000",
@@ -153,6 +165,12 @@ fn what_does_not_go_together_is_told_in_one_line() {
     }
     for arguments in [
         "--link plain",
+        "--dial 127.0.0.1:1 --link plain --tls-versions 1.1",
+        "--dial 127.0.0.1:1 --link plain --tls-insist",
+        "--dial 127.0.0.1:1 --link plain --without door",
+        "--dial 127.0.0.1:1 --link plain --cert a",
+        "--dial 127.0.0.1:1 --link plain --search-subnets 10.0.0.0/8",
+        "--dial 127.0.0.1:1 --link plain --rs485 0",
         "--dial a:1 --listen 127.0.0.1 --link plain",
         "--dial 127.0.0.1:1 --link plain --count 0",
         "--dial 127.0.0.1:1 --link plain --first-id 0",
@@ -172,4 +190,64 @@ fn too_few_files_are_told_with_the_count_that_they_allow() {
     assert!(problem.contains("--count 99"), "{problem}");
     let listens = plan("--listen 127.0.0.1 --link plain --count 100").unwrap();
     assert!(listens.check_file_limit(263).is_err());
+}
+
+#[test]
+fn the_data_directory_of_a_gateway_has_all_that_a_link_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = crate::clock::now();
+    Certs::open(&dir.path().join("certs"), &HostNames::loopback(), now).unwrap();
+    key_files::ensure_fleet_key(&dir.path().join("keys")).unwrap();
+    let key = key_files::load(&dir.path().join("keys"))
+        .unwrap()
+        .fleet
+        .remove(0);
+    let shown = dir.path().display();
+    let (aes, _) = devices(&format!("--dial [::1]:1 --data-dir {shown}")).remove(0);
+    assert!(matches!(aes.security, Security::Aes(of_fleet) if of_fleet == key));
+    let tls = format!("--dial [::1]:1 --data-dir {shown} --link tls --count 2");
+    for (tls, _) in devices(&tls) {
+        assert!(matches!(tls.security, Security::Tls(_)));
+        assert_eq!(tls.state.key, Some(key.clone()));
+    }
+    let certs = dir.path().join("certs").display().to_string();
+    let own =
+        format!("--ca {certs}/ca.crt --cert {certs}/server.crt --cert-key {certs}/server_key.pem");
+    let turned = format!("--listen ::1 --link tls {own} --tls-turned --tls-versions 1.3");
+    let (turned, _) = devices(&turned).remove(0);
+    assert!(turned.tls.certificate.is_some() && turned.tls.turned.is_some());
+    assert_eq!(turned.tls.versions, [TlsVersion::V1_3]);
+    let missing = problem(&format!(
+        "--dial [::1]:1 --link tls --ca {certs}/ca.crt --device-certs {certs}"
+    ));
+    assert!(missing.contains("1001.crt"), "{missing}");
+    let empty = tempfile::tempdir().unwrap();
+    let none = problem(&format!(
+        "--dial [::1]:1 --data-dir {}",
+        empty.path().display()
+    ));
+    assert!(none.contains("holds no fleet key"), "{none}");
+}
+
+#[test]
+fn slaves_and_lacks_and_searches_are_taken() {
+    let arguments = "--listen ::1 --link plain --rs485 1,2 --wiegand 3 --without slaves \
+                     --without security/key --redial 2s";
+    let (spec, _) = devices(arguments).remove(0);
+    assert_eq!(spec.state.slaves.rs485, [1, 2]);
+    assert_eq!(spec.state.slaves.wiegand, [3]);
+    assert_eq!(spec.lacking, [Resource::Slaves, Resource::Key].into());
+    assert_eq!(spec.redial, Duration::from_secs(2));
+    let settings = |arguments: &str| {
+        let words = format!("--listen ::1 --link plain {arguments}");
+        let words = ["gatehouse"].into_iter().chain(words.split_whitespace());
+        let program = Program::try_parse_from(words).unwrap();
+        program.simulate.search_settings()
+    };
+    assert_eq!(settings(""), None);
+    let usual = settings("--search").unwrap();
+    assert_eq!(usual, Settings::of_this_machine());
+    let own = settings("--search 127.0.0.1:7 --search-subnets 10.0.0.0/8").unwrap();
+    assert_eq!(own.listen, "127.0.0.1:7".parse().unwrap());
+    assert_eq!(own.subnets, ["10.0.0.0/8".parse().unwrap()]);
 }

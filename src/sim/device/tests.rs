@@ -419,3 +419,107 @@ proptest! {
         device.handle_bytes(&bytes, Instant::ZERO);
     }
 }
+
+fn write(stream_id: StreamId, resource: &str, input: Value) -> Message {
+    Message::Run(Run {
+        stream_id: Some(stream_id),
+        resource: Some(resource.into()),
+        payload: Some(input),
+        ..Run::default()
+    })
+}
+
+fn told_to_dial() -> Value {
+    Value::map([
+        ("connectionMode", Value::from(1_u32)),
+        ("serverAddr", "10.0.0.1".into()),
+    ])
+}
+
+#[test]
+fn a_device_told_to_dial_answers_and_then_leaves() {
+    let late = Behaviour::Slow(Duration::from_secs(2));
+    for (behaviour, leaves_at) in [(Behaviour::Normal, 300), (late, 2_300)] {
+        let is_slow = behaviour != Behaviour::Normal;
+        let mut conversation = Conversation::admitted(config(behaviour));
+        let seen = conversation.say(&write(1, "network/ip", told_to_dial()));
+        let state = conversation.device.state().ip.to_value();
+        let answered = Seen::Said(Message::Ok(answer(1, Some(state))));
+        let written = Seen::Reported(Event::Written("network/ip"));
+        if is_slow {
+            assert_eq!(seen, [written]);
+            assert_eq!(conversation.wake(2_000), [answered]);
+        } else {
+            assert_eq!(seen, [answered, written]);
+        }
+        let why = "the device was told to dial 10.0.0.1";
+        let left = conversation.wake(leaves_at);
+        let goodbye = Message::Disconnect {
+            stream_id: None,
+            reason: None,
+            detail: Some(why.into()),
+        };
+        assert_eq!(left[0], Seen::Said(goodbye));
+        assert_eq!(left[1..], ended(why));
+    }
+}
+
+#[test]
+fn a_device_stays_if_it_is_told_nothing_new_or_to_stay_after_all() {
+    let mut conversation = Conversation::admitted(config(Behaviour::Normal));
+    let keep_alive = Some(Instant::from_micros(30_000_000));
+    let gateway = Value::map([("gateway", "10.0.0.254")]);
+    conversation.say(&write(1, "network/ip", gateway));
+    assert_eq!(conversation.device.poll_timeout(), keep_alive);
+    conversation.say(&write(2, "network/ip", told_to_dial()));
+    assert!(conversation.device.poll_timeout() < keep_alive);
+    let listen = Value::map([("connectionMode", 0_u32)]);
+    conversation.say(&write(3, "network/ip", listen));
+    assert_eq!(conversation.device.poll_timeout(), keep_alive);
+}
+
+#[test]
+fn what_is_wrong_with_an_input_is_said_with_a_code() {
+    let mut conversation = Conversation::admitted(config(Behaviour::Normal));
+    let denied = |code: u64, why: &str| {
+        [Seen::Said(Message::Error(Answer {
+            parameters: Some(code.into()),
+            ..answer(1, Some(Value::map([("error", why)])))
+        }))]
+    };
+    let key = Value::map([("key", Value::Bytes(vec![1; 32]))]);
+    assert_eq!(
+        conversation.say(&write(1, "security/key", key)),
+        denied(403, "security/key is closed to plain links")
+    );
+    let port = Value::map([("port", 70_000_u32)]);
+    assert_eq!(
+        conversation.say(&write(1, "network/ip", port)),
+        denied(400, "port is a port, 0 to 65535")
+    );
+}
+
+#[test]
+fn the_credential_that_it_was_given_is_sent_over_secured_links() {
+    let mut state = DeviceState::default();
+    state.ssl.credential = Some("given".into());
+    let state = Arc::new(state);
+    for (link, expected) in [
+        (LinkKind::Plain, "secret"),
+        (LinkKind::Aes, "given"),
+        (LinkKind::Tls, "given"),
+    ] {
+        let config = config(Behaviour::Normal);
+        let device = Device::with_state(config.clone(), BTreeSet::new(), link, state.clone());
+        let mut conversation = Conversation::begin(config);
+        conversation.device = device;
+        let seen = conversation.seen();
+        let Seen::Said(Message::Connect(connect)) = &seen[0] else {
+            panic!("{seen:?}");
+        };
+        let Authentication::Credentials { credential, .. } = &connect.authentication else {
+            panic!("{connect:?}");
+        };
+        assert_eq!(credential, expected.as_bytes());
+    }
+}

@@ -1,3 +1,5 @@
+mod told;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::link::role::{Role, roles};
 
 /// # Errors
 /// [`CertificateError::ApplicationVerificationFailure`] for a certificate of another role.
-fn check_role(certificate: &CertificateDer<'_>) -> Result<(), Error> {
+pub(super) fn check_role(certificate: &CertificateDer<'_>) -> Result<(), Error> {
     let roles = roles(certificate).map_err(|_| CertificateError::BadEncoding)?;
     if roles.contains(&Role::Gateway) {
         Ok(())
