@@ -58,7 +58,7 @@ impl Decoder for Raw {
     }
 }
 
-async fn call(
+pub async fn call(
     gateway: &TestGateway,
     path: &str,
     message: Vec<u8>,

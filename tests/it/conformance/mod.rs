@@ -3,4 +3,6 @@
 mod accept;
 mod calls;
 mod connect;
+mod device_services;
+mod devices;
 mod status;

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod link;
 pub mod netns;
 pub mod process;
+pub mod scripted;
 pub mod simulate;
 pub mod tls;
 
