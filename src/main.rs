@@ -15,7 +15,7 @@ fn main() -> ExitCode {
                 Err(error) => error,
             };
             eprintln!("gatehouse: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(gatehouse::cli::exit_code(error.as_ref()))
         }
     }
 }

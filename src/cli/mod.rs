@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod certs;
 pub mod config;
+pub mod ctl;
 pub mod demo;
 mod duration;
 pub mod gateway;
@@ -30,6 +31,7 @@ pub struct Cli {
 enum Verb {
     Demo(demo::Demo),
     Gateway(gateway::Gateway),
+    Ctl(ctl::Ctl),
     Simulate(simulate::Simulate),
     Bench(bench::Bench),
     Certs(certs::Certs),
@@ -43,12 +45,19 @@ impl Cli {
         match self.verb {
             Verb::Demo(verb) => verb.run(),
             Verb::Gateway(verb) => verb.run(),
+            Verb::Ctl(verb) => verb.run(),
             Verb::Simulate(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
         }
     }
+}
+
+/// The exit code of a run that ended with this error.
+pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    let failure = error.downcast_ref::<ctl::Failure>();
+    failure.map_or(1, |failure| failure.exit.code())
 }
 
 /// Writes an answer to the standard output; a reader that has gone is an error, not a panic.

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod conformance;
 mod crash;
+mod ctl;
 mod fleet;
 mod hostile;
 mod identity;
