@@ -187,6 +187,7 @@ mod tests {
     use crate::cause::CauseKind;
     use crate::device::{ConnectionMode, Status};
     use crate::event::StatusEvent;
+    use crate::identity::{Basis, KeyId};
 
     fn id(id: u32) -> DeviceId {
         DeviceId::new(id).expect("not zero")
@@ -206,6 +207,7 @@ mod tests {
             session: Some(SessionView {
                 link: LinkKind::Aes,
                 proof: Proof::DeviceKey,
+                basis: Basis::LinkKey(KeyId([7; 8])),
                 peer: "192.0.2.7:51211".parse().expect("an address"),
             }),
             attempt: 3,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId, Generation, Origin, Status};
-use crate::identity::{Basis, Identity};
+use crate::identity::Identity;
 use crate::registry::AutoDevice;
 use crate::registry::admission::TokenBucket;
 use crate::registry::snapshot::{DeviceView, SessionView};
@@ -35,8 +35,6 @@ pub struct Up {
     pub since: Instant,
     pub mode: ConnectionMode,
     pub session: SessionView,
-    /// What its proof stands on.
-    pub basis: Basis,
     /// It was told to close; only its end is waited for.
     pub closing: bool,
     /// The session that takes over as soon as this one has ended.

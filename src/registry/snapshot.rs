@@ -7,7 +7,7 @@ use imbl::OrdMap;
 
 use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId, LinkKind, Origin, Status};
-use crate::identity::{Identity, Proof};
+use crate::identity::{Basis, Identity, Proof};
 use crate::registry::accept_filter::AcceptFilter;
 use crate::registry::pending::UnprovenKey;
 use crate::registry::records::{Refusal, Slaves};
@@ -59,6 +59,8 @@ pub struct DeviceView {
 pub struct SessionView {
     pub link: LinkKind,
     pub proof: Proof,
+    /// What the proof stands on.
+    pub basis: Basis,
     pub peer: SocketAddr,
 }
 

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::handle::Gateway;
 use crate::identity::Basis;
 use crate::registry::hub::{Delivery, Subscription, TooManySubscribers};
-use crate::registry::snapshot::{SessionView, Snapshot};
+use crate::registry::snapshot::Snapshot;
 use crate::time::Instant;
 use crate::vault::Vault;
 
@@ -97,7 +97,7 @@ impl Vault {
         };
         let sessions = views.iter().filter_map(|view| view.session.as_ref());
         sessions
-            .filter_map(session_basis)
+            .map(|session| session.basis)
             .filter(|basis| ring.is_first_use(*basis))
             .collect()
     }
@@ -114,9 +114,4 @@ fn ready(first: Delivery, events: &mut Subscription) -> Vec<Delivery> {
         }
     }
     told
-}
-
-/// What a session stands on.
-const fn session_basis(_: &SessionView) -> Option<Basis> {
-    None
 }

@@ -350,10 +350,10 @@ fn bring_up(entry: &mut Entry, generation: Generation, proven: Proven, claim: &C
         generation,
         since: now.instant,
         mode: claim.mode,
-        basis: proven.basis,
         session: SessionView {
             link: claim.link,
             proof: proven.proof,
+            basis: proven.basis,
             peer: claim.peer,
         },
         closing: false,

@@ -25,8 +25,8 @@ impl Machine {
     fn without_basis(&self) -> Vec<(Generation, Basis)> {
         let sessions = self.entries.values().filter_map(|entry| entry.up());
         sessions
-            .filter(|up| !up.closing && !self.secrets.still_holds(up.basis))
-            .map(|up| (up.generation, up.basis))
+            .filter(|up| !up.closing && !self.secrets.still_holds(up.session.basis))
+            .map(|up| (up.generation, up.session.basis))
             .collect()
     }
 
