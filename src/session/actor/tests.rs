@@ -1,13 +1,17 @@
 //! Sessions over loopback, with a hand-made device and a registry that only listens.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, Handler};
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{Deps, DeviceRequest, GetCounters, Session, SessionReport};
 use crate::cause::CauseKind;
@@ -15,12 +19,13 @@ use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
 use crate::codec::message::{Answer, Authentication, Connect, Message, decode, encode};
 use crate::codec::pson::Value;
-use crate::config::Tls;
+use crate::config::{DialRole, Tls};
 use crate::device::{DeviceId, Generation};
 use crate::identity::{KeyId, KeyOwner};
 use crate::link::link_key::LinkKey;
 use crate::link::listen::{self, Door};
 use crate::link::noise::{Initiator, Transport};
+use crate::link::tls::device::DeviceTls;
 use crate::link::tls::testing::{House, device_tls};
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::machine::Request;
@@ -40,6 +45,16 @@ impl KeyLookup for Keys {
     fn find(&self, id: KeyId) -> Option<(LinkKey, KeyOwner)> {
         (key().id() == id).then(|| (key(), KeyOwner::Fleet))
     }
+}
+
+static HOUSE: LazyLock<House> = LazyLock::new(House::new);
+
+fn gateway_tls(dial_role: DialRole) -> Arc<DeviceTls> {
+    let settings = Tls {
+        dial_role,
+        ..Tls::default()
+    };
+    device_tls(&HOUSE.material(), &settings)
 }
 
 struct Registry(mpsc::UnboundedSender<SessionReport>);
@@ -69,10 +84,7 @@ impl Reports {
         let deps = Deps {
             policy: Arc::new(policy),
             keys: Arc::new(Keys),
-            tls: Arc::new(ArcSwap::new(device_tls(
-                &House::new().material(),
-                &Tls::default(),
-            ))),
+            tls: Arc::new(ArcSwap::new(gateway_tls(DialRole::Server))),
             permits: Arc::new(Semaphore::new(permits)),
             reports: Registry(sender).start().recipient(),
         };
@@ -81,6 +93,14 @@ impl Reports {
             door: Door::new(WaitingRoom::new(8, 8)),
             reports,
         }
+    }
+
+    /// For a gateway that is the TLS client when it dials.
+    fn turned() -> Self {
+        let mut reports = Self::new(Policy::default(), 0);
+        let deps = Arc::get_mut(&mut reports.deps).unwrap();
+        deps.tls = Arc::new(ArcSwap::new(gateway_tls(DialRole::Client)));
+        reports
     }
 
     async fn next(&mut self) -> SessionEvent {
@@ -104,6 +124,11 @@ impl Reports {
 
     /// A session on an arbiter of its own, and the device's end of its connection.
     async fn accept(&self, link: AcceptLink) -> (Addr<Session>, Device) {
+        let (session, stream) = self.accept_raw(link).await;
+        (session, Device::new(stream))
+    }
+
+    async fn accept_raw(&self, link: AcceptLink) -> (Addr<Session>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -118,21 +143,27 @@ impl Reports {
         let session = Session::start_in_arbiter(&arbiter.handle(), move |_| {
             Session::inbound(accepted, peer, seat, link, GENERATION, deps)
         });
-        (session, Device::new(stream.unwrap()))
+        let stream = stream.unwrap();
+        stream.set_nodelay(true).unwrap();
+        (session, stream)
     }
 }
 
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 /// A device of today.
 struct Device {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     transport: Option<Transport>,
     received: Vec<u8>,
 }
 
 impl Device {
-    const fn new(stream: TcpStream) -> Self {
+    fn new(stream: impl Stream + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             transport: None,
             received: Vec::new(),
         }
@@ -280,6 +311,71 @@ async fn an_aes_device_from_accept_to_drain() {
     device.secure().await;
     assert_eq!(reports.deps.permits.available_permits(), 1);
     check_conversation(reports, session, device).await;
+}
+
+/// A device that is the TLS client, and shows its certificate.
+async fn tls_client(
+    stream: TcpStream,
+    version: &'static SupportedProtocolVersion,
+) -> io::Result<Device> {
+    let leaf = HOUSE.device(4711);
+    let config = HOUSE.client(&[version], Some(&leaf));
+    let name = "gateway".try_into().unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    Ok(Device::new(connector.connect(name, stream).await?))
+}
+
+#[actix::test]
+async fn a_tls_device_from_accept_to_drain() {
+    for version in [&TLS12, &TLS13] {
+        let reports = Reports::new(Policy::default(), 1);
+        let (session, stream) = reports.accept_raw(AcceptLink::Tls).await;
+        let device = tls_client(stream, version).await.unwrap();
+        assert_eq!(reports.deps.permits.available_permits(), 1);
+        check_conversation(reports, session, device).await;
+    }
+}
+
+#[actix::test]
+async fn a_tls_device_from_dial_to_drain() {
+    for version in [&TLS12, &TLS13] {
+        let reports = Reports::new(Policy::default(), 1);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = dial(&reports, listener.local_addr().unwrap(), DialLink::Tls);
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let device = tls_client(stream, version).await.unwrap();
+        check_conversation(reports, session, device).await;
+    }
+}
+
+#[actix::test]
+async fn a_device_that_is_the_tls_server_from_dial_to_drain() {
+    for version in [&TLS12, &TLS13] {
+        let reports = Reports::turned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = dial(&reports, listener.local_addr().unwrap(), DialLink::Tls);
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let config = HOUSE.server(&[version], &HOUSE.device(4711));
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let device = Device::new(acceptor.accept(stream).await.unwrap());
+        check_conversation(reports, session, device).await;
+    }
+}
+
+#[actix::test]
+async fn a_refused_tls_device_reads_the_alert() {
+    let mut reports = Reports::new(Policy::default(), 1);
+    let (session, stream) = reports.accept_raw(AcceptLink::Tls).await;
+    let leaf = HOUSE.leaf(&["urn:gatehouse:gateway"]);
+    let config = HOUSE.client(&[&TLS12], Some(&leaf));
+    let name = "gateway".try_into().unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let refused = connector.connect(name, stream).await.unwrap_err();
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+    reports.ended(CauseKind::HandshakeFailed).await;
+    check_gone(&session, reports).await;
 }
 
 #[actix::test]

@@ -3,6 +3,7 @@
 mod deadlines;
 mod link;
 mod random;
+mod tls;
 mod world;
 
 use std::time::Duration;

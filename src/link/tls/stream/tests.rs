@@ -208,7 +208,7 @@ fn a_peer_that_never_ends_its_message_is_not_kept() {
     let house = House::new();
     let tls = device_tls(&house.material(), &Tls::default());
     let mut stream = TlsStream::connect(tls, &mut Vec::new()).unwrap();
-    let mut flood = |stream: &mut TlsStream| {
+    let flood = |stream: &mut TlsStream| {
         let part = [[0x16, 3, 3, 0, 1].as_slice(), &[2]].concat();
         stream.receive(&part, &mut Vec::new(), &mut Vec::new())
     };

@@ -1,22 +1,28 @@
 //! A machine, the device at its other end, and what came out.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::{ClientConnection, Connection, ServerConnection};
 
 use crate::cause::CauseKind;
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
 use crate::codec::message::{Answer, Authentication, Connect, Message};
 use crate::codec::message::{decode, encode};
+use crate::config::{DialRole, Tls};
 use crate::device::{ConnectionMode, DeviceId, LinkKind};
 use crate::identity::{KeyId, KeyOwner};
 use crate::link::link_key::LinkKey;
 use crate::link::noise::{Initiator, Responder, Transport};
 use crate::link::tls::device::DeviceTls;
+use crate::link::tls::testing::{House, Leaf, device_tls};
 use crate::session::machine::{Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
-use crate::session::{AcceptLink, KeyLookup, LiveTls, Policy};
+use crate::session::{AcceptLink, KeyLookup, Policy};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
 use crate::time::Instant;
 
@@ -33,12 +39,35 @@ impl KeyLookup for Keys {
     }
 }
 
-struct NoTls;
+/// The root of all that speak TLS here, and the gateway's TLS in each role when it dials.
+static HOUSE: LazyLock<House> = LazyLock::new(House::new);
+static SERVER: LazyLock<Arc<DeviceTls>> = LazyLock::new(|| gateway_tls(DialRole::Server));
+static CLIENT: LazyLock<Arc<DeviceTls>> = LazyLock::new(|| gateway_tls(DialRole::Client));
 
-impl LiveTls for NoTls {
-    fn current(&self) -> Arc<DeviceTls> {
-        panic!("this device does not speak TLS");
-    }
+fn gateway_tls(dial_role: DialRole) -> Arc<DeviceTls> {
+    let settings = Tls {
+        dial_role,
+        ..Tls::default()
+    };
+    device_tls(&HOUSE.material(), &settings)
+}
+
+/// The certificate of a device under the root of the gateway.
+pub fn leaf(uris: &[&str]) -> Leaf {
+    HOUSE.leaf(uris)
+}
+
+/// A device that is the TLS client.
+pub fn tls_client(shows: Option<&Leaf>) -> Connection {
+    let config = Arc::new(HOUSE.client(rustls::ALL_VERSIONS, shows));
+    let name = "gateway".try_into().unwrap();
+    ClientConnection::new(config, name).unwrap().into()
+}
+
+fn tls_server() -> Connection {
+    let leaf = leaf(&["urn:gatehouse:device:4711"]);
+    let config = Arc::new(HOUSE.server(rustls::ALL_VERSIONS, &leaf));
+    ServerConnection::new(config).unwrap().into()
 }
 
 /// What came out of the machine, as the device and the registry see it.
@@ -65,6 +94,7 @@ pub struct World {
 pub struct Device {
     pub dialect: Dialect,
     pub transport: Option<Transport>,
+    pub tls: Option<Connection>,
     received: Vec<u8>,
 }
 
@@ -115,8 +145,16 @@ pub fn setup() -> Setup {
     Setup {
         policy: Arc::new(Policy::default()),
         keys: Arc::new(Keys),
-        tls: Arc::new(NoTls),
+        tls: Arc::new(ArcSwap::new(Arc::clone(&SERVER))),
         stream_seed: 1000,
+    }
+}
+
+/// For a gateway that is the TLS client when it dials.
+fn turned() -> Setup {
+    Setup {
+        tls: Arc::new(ArcSwap::new(Arc::clone(&CLIENT))),
+        ..setup()
     }
 }
 
@@ -125,6 +163,7 @@ impl Device {
         Self {
             dialect,
             transport: None,
+            tls: None,
             received: Vec::new(),
         }
     }
@@ -133,6 +172,10 @@ impl Device {
     pub fn say(&mut self, message: &Message) -> Vec<u8> {
         let mut frame = Vec::new();
         encode(self.dialect, message, &mut frame);
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&frame).unwrap();
+            return self.tls_sent();
+        }
         let Some(transport) = &mut self.transport else {
             return frame;
         };
@@ -141,10 +184,33 @@ impl Device {
         sealed
     }
 
+    /// What its TLS has to say.
+    pub fn tls_sent(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                tls.write_tls(&mut bytes).unwrap();
+            }
+        }
+        bytes
+    }
+
+    fn hear_tls(tls: &mut Connection, mut bytes: &[u8], received: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes).unwrap();
+            if tls.process_new_packets().is_err() {
+                return;
+            }
+            // It says `WouldBlock` at the end of what is there.
+            let _ = tls.reader().read_to_end(received);
+        }
+    }
+
     fn hear(&mut self, bytes: &[u8]) -> Vec<Message> {
-        match &mut self.transport {
-            Some(transport) => transport.decrypt(bytes, &mut self.received).unwrap(),
-            None => self.received.extend_from_slice(bytes),
+        match (&mut self.transport, &mut self.tls) {
+            (Some(transport), _) => transport.decrypt(bytes, &mut self.received).unwrap(),
+            (None, Some(tls)) => Self::hear_tls(tls, bytes, &mut self.received),
+            (None, None) => self.received.extend_from_slice(bytes),
         }
         let mut heard = Vec::new();
         while let Split::Frame(frame) = split(&self.received, usize::MAX).unwrap() {
@@ -170,6 +236,9 @@ impl World {
         vec![
             Self::plain(dialect),
             Self::aes(dialect),
+            Self::tls_accepted(dialect, tls_client(None)).shake_hands(),
+            Self::tls_dialled(dialect).shake_hands(),
+            Self::tls_turned(dialect).shake_hands(),
             plain,
             Self::dialled_aes(dialect),
         ]
@@ -179,6 +248,49 @@ impl World {
         let machine = Machine::inbound(peer(), AcceptLink::Plain, setup(), START);
         let mode = ConnectionMode::DeviceToServer;
         Self::new(machine, dialect, LinkKind::Plain, mode)
+    }
+
+    /// Accepted on the tls link, its handshake not begun.
+    pub fn tls_accepted(dialect: Dialect, device: Connection) -> Self {
+        let machine = Machine::inbound(peer(), AcceptLink::Tls, setup(), START);
+        let mode = ConnectionMode::DeviceToServer;
+        let mut world = Self::new(machine, dialect, LinkKind::Tls, mode);
+        world.device.tls = Some(device);
+        world
+    }
+
+    /// Dialled on the tls link, on which the device speaks first.
+    pub fn tls_dialled(dialect: Dialect) -> Self {
+        Self::dialled_tls(dialect, setup(), tls_client(None))
+    }
+
+    /// Dialled on the tls link, on which the gateway speaks first.
+    pub fn tls_turned(dialect: Dialect) -> Self {
+        Self::dialled_tls(dialect, turned(), tls_server())
+    }
+
+    fn dialled_tls(dialect: Dialect, setup: Setup, device: Connection) -> Self {
+        let machine = Machine::dialled(peer(), DialLink::Tls, setup, START);
+        let mode = ConnectionMode::ServerToDevice;
+        let mut world = Self::new(machine, dialect, LinkKind::Tls, mode);
+        world.device.tls = Some(device);
+        world.machine.handle_opened([6; 32], START);
+        world.drain();
+        world
+    }
+
+    /// Lets both ends of the tls link speak until they wait.
+    pub fn shake_hands(mut self) -> Self {
+        loop {
+            let bytes = self.device.tls_sent();
+            if bytes.is_empty() {
+                return self;
+            }
+            self.feed(&bytes);
+            self.machine.handle_permit([3; 32], self.now);
+            self.drain();
+            self.seen.retain(|seen| *seen != Seen::HandshakeReady);
+        }
     }
 
     /// Accepted on the aes link, its handshake not begun.
