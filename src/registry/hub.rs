@@ -100,7 +100,7 @@ impl Hub {
     }
 
     /// Follows the events from now on; at most `queue_max` wait before they are conflated, and
-    /// beyond them at most one for each managed and each pending device. After [`Self::close`]
+    /// beyond them at most three for each device, see [`crate::registry::conflate`]. After [`Self::close`]
     /// the subscription is at its end.
     ///
     /// # Errors
