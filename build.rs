@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use prost::Message;
+
 /// Every contract, by its path under `proto/`.
 const CONTRACTS: [&str; 13] = [
     "admin.proto",
@@ -25,6 +27,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rerun-if-changed={}", root.join(contract).display());
     }
     let descriptors = protox::compile(CONTRACTS, [&root])?;
+    // What the gateway itself reads of them needs no comments.
+    let mut bare = descriptors.clone();
+    for file in &mut bare.file {
+        file.source_code_info = None;
+    }
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("contracts.bin"), bare.encode_to_vec())?;
     tonic_prost_build::configure()
         // An RPC named `Connect` clashes with the generated client's own constructor.
         .build_transport(false)

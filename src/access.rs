@@ -1,4 +1,8 @@
-//! Who calls the gateway's services, and what a caller may do.
+//! Who calls the gateway's services, and what a caller may do: [`calls`] says which role each call
+//! wants, [`tokens`] knows the tokens.
+
+pub mod calls;
+pub mod tokens;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod connection;
 pub mod connection_mode;
 pub mod content;
+pub mod contracts;
 pub mod convert;
 pub mod device;
 pub mod fleet;

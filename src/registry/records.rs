@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::access::Role;
+pub use crate::access::tokens::StoredToken;
+
 use crate::device::DeviceId;
 use crate::identity::Identity;
 
@@ -94,31 +95,6 @@ pub struct Refusal {
     /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
     pub expires_unix_ms: u64,
-}
-
-/// A token of a client of the services, as a digest.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredToken {
-    /// 1 to 64 of `A–Z a–z 0–9 . _ -`.
-    pub name: Box<str>,
-    pub role: Role,
-    /// SHA-256 over the text of the token.
-    pub digest: [u8; 32],
-    /// Milliseconds since the Unix epoch.
-    pub created_unix_ms: u64,
-    /// `None`: never.
-    pub expires_unix_ms: Option<u64>,
-    pub created_by: Box<str>,
-}
-
-impl fmt::Debug for StoredToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredToken")
-            .field("name", &self.name)
-            .field("role", &self.role)
-            .field("expires_unix_ms", &self.expires_unix_ms)
-            .finish_non_exhaustive()
-    }
 }
 
 /// One entry of the audit log: a call that changes something, done or refused.
