@@ -32,7 +32,7 @@ enum Verb {
     Demo(demo::Demo),
     Gateway(gateway::Gateway),
     Ctl(ctl::Ctl),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Bench(bench::Bench),
     Certs(certs::Certs),
     Config(config::ConfigCommand),

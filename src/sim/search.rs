@@ -132,11 +132,12 @@ impl Ear {
             // One byte more, so that a datagram that is too long is seen to be.
             let mut datagram = [0; DATAGRAM_MAX + 1];
             tokio::select! {
-                received = self.socket.recv_from(&mut datagram) => match received {
-                    Ok((len, by)) => asked.extend(self.new_question(&datagram[..len], by, &mut heard)),
-                    // The answer to somebody did not arrive; there are others.
-                    Err(_) => {}
-                },
+                received = self.socket.recv_from(&mut datagram) => {
+                    // An error says that an answer did not arrive; there are others to answer.
+                    if let Ok((len, by)) = received {
+                        asked.extend(self.new_question(&datagram[..len], by, &mut heard));
+                    }
+                }
                 () = sleep_until(due), if !asked.is_empty() => {
                     self.answer(&mut asked, answers).await;
                     due = Instant::now() + round;
