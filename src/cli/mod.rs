@@ -32,6 +32,7 @@ enum Verb {
     Demo(demo::Demo),
     Gateway(gateway::Gateway),
     Ctl(ctl::Ctl),
+    // Boxed: it has by far the most arguments.
     Simulate(Box<simulate::Simulate>),
     Bench(bench::Bench),
     Certs(certs::Certs),

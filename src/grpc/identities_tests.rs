@@ -112,7 +112,7 @@ async fn channel(address: SocketAddr, config: Arc<ClientConfig>) -> Channel {
 }
 
 async fn serve() -> Served {
-    let (world, doubles) = (World::new(), Doubles::default());
+    let (world, doubles) = (World::default(), Doubles::default());
     let vault = world.vault();
     let (server_tls, client_tls) = tls();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

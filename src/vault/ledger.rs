@@ -104,7 +104,7 @@ impl Ledger {
     pub fn next_expiry(&self) -> Option<u64> {
         let keys = self.keys.values().filter_map(DeviceKeys::old_holds_until);
         let stored = self.stored.values();
-        let credentials = stored.filter_map(|credential| Some(until(credential)?));
+        let credentials = stored.filter_map(until);
         keys.chain(credentials).min()
     }
 

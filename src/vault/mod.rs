@@ -5,6 +5,7 @@
 //! takes the place of the old one, for the handshakes at once and for the registry through a
 //! closure, so that it ends the sessions whose proof was taken away.
 
+mod carry_out;
 mod enrol;
 mod error;
 pub mod key_store;

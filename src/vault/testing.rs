@@ -32,8 +32,8 @@ pub struct World {
     _directory: Arc<TempDir>,
 }
 
-impl World {
-    pub fn new() -> Self {
+impl Default for World {
+    fn default() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         Self {
             keys: KeyDir::new(directory.path().to_owned()),
@@ -43,7 +43,9 @@ impl World {
             _directory: Arc::new(directory),
         }
     }
+}
 
+impl World {
     /// A vault as at the start of a gateway.
     pub fn vault(&self) -> Vault {
         let records = self.records.lock().expect("whole").clone();
