@@ -50,7 +50,9 @@ impl Vault {
                     wake = self.next_wake(is_kept).await;
                     continue;
                 }
-                () = tokio::time::sleep_until(clock::deadline(wake)) => self.first_uses(&gateway.snapshot(), None),
+                () = tokio::time::sleep_until(clock::deadline(wake)) => {
+                    self.first_uses(&gateway.snapshot(), None)
+                }
             };
             is_kept = self.settle(first_uses).await;
             wake = self.next_wake(is_kept).await;
