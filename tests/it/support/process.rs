@@ -68,11 +68,19 @@ impl Process {
         self.child.wait().expect("ended");
     }
 
+    /// SIGTERM, and waits for the orderly end.
+    pub fn stop(&mut self) {
+        let pid = self.pid().to_string();
+        let told = Command::new("kill").arg(pid).status();
+        assert!(told.expect("kill runs").success());
+        self.child.wait().expect("ended");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Starts again after a kill.
+    /// Starts again after a kill or a stop.
     pub fn restart(&mut self) {
         let (child, addresses) = spawn(Command::new(BINARY), &self.config);
         assert_eq!(addresses, [self.grpc, self.aes, self.tls]);
