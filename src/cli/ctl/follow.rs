@@ -189,6 +189,8 @@ impl Follow {
             }
             Item::Event(event) => {
                 self.after = event.number;
+                // There is a number to resume by now, also where the snapshot had none.
+                self.wants_snapshot = false;
                 self.left = self.left.map(|left| left.saturating_sub(1));
                 return Some(Line::Event(event));
             }
@@ -296,7 +298,10 @@ mod tests {
         let mut follow = Follow::after(0, None);
         assert_eq!(follow.take(end(0)), None);
         assert_eq!(asked(&follow), (0, true));
-        assert!(follow.take(begin()).is_some(), "what was missed is told");
+        let mut missed = follow.clone();
+        assert!(missed.take(begin()).is_some(), "what was missed is told");
+        assert!(follow.take(event(1)).is_some());
+        assert_eq!(asked(&follow), (1, false));
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub fn devices(text: &str, format: Format, name: &str) -> Result<Vec<NewDevice>,
 /// # Errors
 /// As [`devices`].
 pub fn ids(text: &str, format: Format, name: &str) -> Result<Vec<u32>, Failure> {
-    read(text, format, name, |fields| id_of(fields), |id| *id)
+    read(text, format, name, id_of, |id| *id)
 }
 
 fn read<T>(
