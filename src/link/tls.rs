@@ -5,7 +5,7 @@ pub mod device;
 mod grpc;
 pub mod stream;
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 pub mod tickets;
 
 pub use self::grpc::{TlsError, grpc_server};

@@ -31,7 +31,11 @@ impl Screen {
         writeln!(out)?;
         writeln!(out, "  gRPC over TLS      {}", listening.grpc)?;
         writeln!(out, "  its root           {}", root.display())?;
-        for (name, address) in [("aes", listening.aes), ("plain", listening.plain)] {
+        for (name, address) in [
+            ("aes", listening.aes),
+            ("tls", listening.tls),
+            ("plain", listening.plain),
+        ] {
             if let Some(address) = address {
                 writeln!(out, "  devices, {name:<5}     {address}")?;
             }

@@ -156,7 +156,7 @@ fn check_first_byte(first: u8, allowed: &[u8]) -> Result<(), TlsLinkError> {
 }
 
 /// A tls link from the first computation on. It keeps at most one record or handshake message that
-/// has not arrived whole, [`HELD_MAX`] bytes; idle nothing beside what rustls needs, about 2 KiB and
+/// has not arrived whole, [`HELD_MAX`] bytes; idle nothing beside what rustls needs, about 3.3 KB and
 /// the peer's certificate.
 pub struct TlsStream {
     connection: Connection,
