@@ -188,9 +188,9 @@ fn warn_of_open_networks(config: &Config) {
     }
 }
 
-fn load_keyring(config: &Config) -> Result<Keyring, StartError> {
+fn load_keyring(config: &Config, sealer: &Sealer) -> Result<Keyring, StartError> {
     let directory = config.keys_dir();
-    if let Some(made) = key_files::ensure_fleet_key(&directory)? {
+    if let Some(made) = key_files::ensure_fleet_key(&directory, sealer)? {
         tracing::info!(path = %made.display(), "made the first fleet key; devices need it");
     }
     Ok(Keyring::new(Material {

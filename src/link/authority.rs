@@ -1,24 +1,36 @@
-//! The root of a gateway, and the certificates that it signs: ECDSA P-256, X.509 v3.
+//! A root, and what it signs: certificates and lists of revoked ones. ECDSA P-256, X.509 v3.
 
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PublicKeyData, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::certificate::CertificateInfo;
 use super::host_names::HostNames;
-use super::key_files::{KeyFileError, random};
-use super::role::Role;
+use super::random::{RandomError, random};
+use super::revocation::RevokedList;
+use super::role::{Role, RoleName};
+use crate::device::DeviceId;
 use crate::time::Now;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Ten years with their leap days, rounded up.
-const ROOT_LIFE: Duration = Duration::from_hours(3653 * 24);
+pub const ROOT_LIFE: Duration = Duration::from_hours(3653 * 24);
 /// Five years with their leap days, rounded up.
-const LEAF_LIFE: Duration = Duration::from_hours(1827 * 24);
+pub const LEAF_LIFE: Duration = Duration::from_hours(1827 * 24);
+/// Nobody makes a new list while nothing is revoked: a list is good for as long as a root.
+const LIST_LIFE: Duration = ROOT_LIFE;
 /// Certificates begin a day early, for clients whose clock is behind.
 const BACKDATED: Duration = DAY;
+/// A certificate for more devices would not fit the first messages of a TLS handshake well.
+pub const DEVICES_MAX: usize = 64;
 
 /// A certificate and its private key, as PEM.
 #[derive(Clone)]
@@ -27,18 +39,45 @@ pub struct CertificatePair {
     pub key: String,
 }
 
+impl CertificatePair {
+    /// The same in DER.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Make`] when either text is no such thing.
+    pub fn to_der(
+        &self,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), AuthorityError> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        Ok((certificate, key))
+    }
+}
+
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error("the certificate could not be made: {0}")]
     Make(#[from] rcgen::Error),
+    #[error("the key is not the one of the certificate")]
+    Key,
+    #[error("the certificate is no root, it may not sign others")]
+    NoAuthority,
+    #[error("the name of the root cannot be written again as it is, so nothing can be signed")]
+    Name,
+    #[error("a certificate is for 1 to {DEVICES_MAX} devices")]
+    Devices,
     #[error(transparent)]
-    Random(#[from] KeyFileError),
+    Random(#[from] RandomError),
 }
 
 /// The root certificate with its key: it signs.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// How lists of revoked certificates name its key.
+    key_id: KeyIdMethod,
+    life: Duration,
 }
 
 impl Authority {
@@ -47,10 +86,21 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError`].
     pub fn make(now: Now) -> Result<(Self, CertificatePair), AuthorityError> {
+        Self::make_lasting(ROOT_LIFE, now)
+    }
+
+    /// A new root with another life than usual.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn make_lasting(
+        life: Duration,
+        now: Now,
+    ) -> Result<(Self, CertificatePair), AuthorityError> {
         let serial = serial()?;
         // Two roots that a client trusts at the same time must not have the same name.
         let name = format!("Gatehouse root {}", hex::encode(&serial[4..]));
-        let mut params = params(&name, &serial, ROOT_LIFE, now);
+        let mut params = params(&name, &serial, life, now);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
@@ -62,60 +112,134 @@ impl Authority {
             certificate: params.self_signed(&key)?.pem(),
             key: key.serialize_pem(),
         };
-        let issuer = Issuer::new(params, key);
-        Ok((Self { issuer }, pair))
+        let authority = Self::from_pem(&pair.certificate, &pair.key)?;
+        Ok((authority, pair))
     }
 
-    /// A root that was made before.
+    /// A root that was made before, perhaps by another program.
     ///
     /// # Errors
-    /// [`AuthorityError::Make`] when either text is no such thing.
+    /// [`AuthorityError`] when either text is no such thing or they do not go together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, AuthorityError> {
-        let key = KeyPair::from_pem(key)?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, key)?;
-        Ok(Self { issuer })
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        Self::from_der(&certificate, KeyPair::from_pem(key)?)
     }
 
-    /// A certificate for the gateway under these names, valid for five years. It serves, and can
-    /// be shown as a client too.
+    /// As [`Authority::from_pem`].
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn from_der(
+        certificate: &CertificateDer<'_>,
+        key: KeyPair,
+    ) -> Result<Self, AuthorityError> {
+        let info = CertificateInfo::read(certificate)
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        if !info.is_authority {
+            return Err(AuthorityError::NoAuthority);
+        }
+        if *info.public_key != *key.der_bytes() {
+            return Err(AuthorityError::Key);
+        }
+        let authority = Self {
+            key_id: key_id(certificate),
+            issuer: Issuer::from_ca_cert_der(certificate, key)?,
+            life: LEAF_LIFE,
+        };
+        authority.check_name(&info)?;
+        Ok(authority)
+    }
+
+    /// The same root; what it signs from now on is valid for so long.
+    #[must_use]
+    pub const fn lasting(mut self, life: Duration) -> Self {
+        self.life = life;
+        self
+    }
+
+    /// A certificate for the gateway under these names. It serves, and can be shown as a client
+    /// too.
     ///
     /// # Errors
     /// [`AuthorityError`].
     pub fn gateway(&self, hosts: &HostNames, now: Now) -> Result<CertificatePair, AuthorityError> {
-        let mut names = vec![uri(&Role::Gateway)?];
+        let mut names = sans(&Role::Gateway)?;
         for name in &hosts.dns {
             names.push(SanType::DnsName(name.as_str().try_into()?));
         }
         names.extend(hosts.addresses.iter().copied().map(SanType::IpAddress));
-        let usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        self.leaf("Gatehouse gateway", names, usages, now)
+        self.leaf("Gatehouse gateway", names, Serves::Too, now)
     }
 
-    /// A certificate for a client of the API, valid for five years.
+    /// A certificate for whoever shows it as a client: of the gateway's services, or of a master
+    /// gateway.
     ///
     /// # Errors
     /// [`AuthorityError`].
-    pub fn operator(&self, role: &Role, now: Now) -> Result<CertificatePair, AuthorityError> {
-        let name = role.uri();
-        let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.leaf(&name, vec![uri(role)?], usages, now)
+    pub fn client(&self, role: &Role, now: Now) -> Result<CertificatePair, AuthorityError> {
+        self.leaf(&role.to_string(), sans(role)?, Serves::Not, now)
+    }
+
+    /// A certificate for a device, or for the few devices that share a key. With `serves` it is
+    /// good for a device that is the TLS server when the gateway dials it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], [`AuthorityError::Devices`] for none or too many.
+    pub fn device(
+        &self,
+        ids: &[DeviceId],
+        serves: bool,
+        now: Now,
+    ) -> Result<CertificatePair, AuthorityError> {
+        let first = ids.first().filter(|_| ids.len() <= DEVICES_MAX);
+        let first = Role::Device(*first.ok_or(AuthorityError::Devices)?);
+        let mut names = Vec::new();
+        for id in ids {
+            names.extend(sans(&Role::Device(*id))?);
+        }
+        let serves = if serves { Serves::Too } else { Serves::Not };
+        self.leaf(&first.to_string(), names, serves, now)
+    }
+
+    /// The list of all certificates of this root that are revoked, in PEM.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Make`], also when the root may not sign lists.
+    pub fn revocation_list(&self, list: &RevokedList, now: Now) -> Result<String, AuthorityError> {
+        let revoked = list.entries.iter().map(|(serial, since)| {
+            let since = Duration::from_secs(u64::try_from(*since).unwrap_or(0));
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
+                revocation_time: date_time_ymd(1970, 1, 1) + since,
+                reason_code: None,
+                invalidity_date: None,
+            }
+        });
+        let today = date_time_ymd(1970, 1, 1) + Duration::from_millis(now.unix_ms);
+        let params = CertificateRevocationListParams {
+            this_update: today - BACKDATED,
+            next_update: today + LIST_LIFE,
+            crl_number: SerialNumber::from(list.number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: self.key_id.clone(),
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
     fn leaf(
         &self,
         name: &str,
         names: Vec<SanType>,
-        usages: Vec<ExtendedKeyUsagePurpose>,
+        serves: Serves,
         now: Now,
     ) -> Result<CertificatePair, AuthorityError> {
-        let mut params = params(name, &serial()?, LEAF_LIFE, now);
+        let mut params = params(name, &serial()?, self.life, now);
         params.subject_alt_names = names;
         params.is_ca = IsCa::NoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = usages;
+        params.extended_key_usages = serves.usages();
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         Ok(CertificatePair {
@@ -123,6 +247,52 @@ impl Authority {
             key: key.serialize_pem(),
         })
     }
+
+    /// Signs something to see whether our issuer's name is, byte for byte, the root's own: else
+    /// nobody would find the root by it.
+    fn check_name(&self, root: &CertificateInfo) -> Result<(), AuthorityError> {
+        let mut params = params("check", &[1; 8], DAY, Now::default());
+        params.not_before = date_time_ymd(1970, 1, 1);
+        let key = KeyPair::generate()?;
+        let signed = params.signed_by(&key, &self.issuer)?;
+        let signed = CertificateInfo::read(signed.der()).map_err(|_| AuthorityError::Name)?;
+        if signed.issuer == root.subject {
+            Ok(())
+        } else {
+            Err(AuthorityError::Name)
+        }
+    }
+}
+
+/// Whether a certificate is good for a TLS server; for a client each is.
+#[derive(Clone, Copy)]
+enum Serves {
+    Not,
+    Too,
+}
+
+impl Serves {
+    fn usages(self) -> Vec<ExtendedKeyUsagePurpose> {
+        let client = ExtendedKeyUsagePurpose::ClientAuth;
+        match self {
+            Self::Not => vec![client],
+            Self::Too => vec![ExtendedKeyUsagePurpose::ServerAuth, client],
+        }
+    }
+}
+
+/// The key identifier that stands in the root; ours where it has none.
+fn key_id(certificate: &CertificateDer<'_>) -> KeyIdMethod {
+    let parsed = X509Certificate::from_der(certificate).ok();
+    let id = parsed.as_ref().and_then(|(_, certificate)| {
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                _ => None,
+            })
+    });
+    id.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
 }
 
 fn params(name: &str, serial: &[u8; 8], life: Duration, now: Now) -> CertificateParams {
@@ -138,25 +308,28 @@ fn params(name: &str, serial: &[u8; 8], life: Duration, now: Now) -> Certificate
 
 /// A random serial number from 2^62 to 2^63 − 1: it fits the signed 64 bits in which the API tells
 /// serial numbers.
-fn serial() -> Result<[u8; 8], KeyFileError> {
+fn serial() -> Result<[u8; 8], RandomError> {
     let mut serial = random::<8>()?;
     serial[0] = serial[0] & 0x7f | 0x40;
     Ok(serial)
 }
 
-fn uri(role: &Role) -> Result<SanType, rcgen::Error> {
-    Ok(SanType::URI(role.uri().as_str().try_into()?))
+fn sans(role: &Role) -> Result<Vec<SanType>, rcgen::Error> {
+    let names = role.names().into_iter().map(|name| {
+        Ok(match name {
+            RoleName::Uri(uri) => SanType::URI(uri.try_into()?),
+            RoleName::Mail(mail) => SanType::Rfc822Name(mail.try_into()?),
+        })
+    });
+    names.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    use x509_parser::extensions::{GeneralName, ParsedExtension};
-    use x509_parser::prelude::{FromDer, X509Certificate};
+    use x509_parser::extensions::GeneralName;
 
     use super::*;
-    use crate::link::role::roles;
+    use crate::link::role::{ADMINISTRATOR, caller, device_ids, roles};
 
     const NOW: Now = Now {
         instant: crate::time::Instant::ZERO,
@@ -231,21 +404,88 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_a_client_alone() {
+    fn whoever_only_calls_is_a_client_alone() {
         let (_, pair) = Authority::make(NOW).unwrap();
         let authority = Authority::from_pem(&pair.certificate, &pair.key).unwrap();
-        let role = Role::operator("alice").unwrap();
-        let der = der(&authority.operator(&role, NOW).unwrap());
-        assert_eq!(roles(&der), Ok(vec![role]));
-        let (_, leaf) = X509Certificate::from_der(&der).unwrap();
+        for role in [
+            Role::operator("alice").unwrap(),
+            Role::client(crate::access::Role::Admin, "anna").unwrap(),
+            Role::tenant(ADMINISTRATOR).unwrap(),
+            Role::master_gateway("acme", "gate-1").unwrap(),
+        ] {
+            let der = der(&authority.client(&role, NOW).unwrap());
+            assert_eq!(usages(&der), (false, true), "{role}");
+            assert_eq!(roles(&der), Ok(vec![role]));
+        }
+    }
+
+    fn usages(der: &CertificateDer<'_>) -> (bool, bool) {
+        let (_, leaf) = X509Certificate::from_der(der).unwrap();
         let extended = leaf.extended_key_usage().unwrap().unwrap().value;
-        assert!(extended.client_auth && !extended.server_auth);
+        (extended.server_auth, extended.client_auth)
+    }
+
+    #[test]
+    fn the_names_of_a_gateway_certificate_are_those_of_the_master_api() {
+        let (authority, _) = Authority::make(NOW).unwrap();
+        let role = Role::master_gateway("acme", "gate-1").unwrap();
+        let der = der(&authority.client(&role, NOW).unwrap());
+        let (_, leaf) = X509Certificate::from_der(&der).unwrap();
+        let names = leaf.subject_alternative_name().unwrap().unwrap();
+        let expected = ["Gateway Certificate", "acme", "gate-1"];
+        let expected = expected.map(GeneralName::RFC822Name);
+        assert_eq!(names.value.general_names, expected);
+    }
+
+    #[test]
+    fn a_device_serves_only_when_it_is_made_for_it() {
+        let (authority, _) = Authority::make(NOW).unwrap();
+        let ids = [1001, 1002].map(|id| DeviceId::new(id).unwrap());
+        for serves in [false, true] {
+            let der = der(&authority.device(&ids, serves, NOW).unwrap());
+            assert_eq!(usages(&der), (serves, true));
+            assert_eq!(*device_ids(&der).unwrap(), ids);
+            assert_eq!(caller(&der), Ok(None));
+        }
+        for wrong in [&[][..], &[ids[0]; DEVICES_MAX + 1]] {
+            let error = authority.device(wrong, false, NOW);
+            assert!(matches!(error, Err(AuthorityError::Devices)));
+        }
+    }
+
+    #[test]
+    fn a_caller_is_who_the_certificate_names() {
+        let (authority, _) = Authority::make(NOW).unwrap();
+        let role = Role::client(crate::access::Role::Viewer, "wall").unwrap();
+        let der = der(&authority.client(&role, NOW).unwrap());
+        let caller = caller(&der).unwrap().unwrap();
+        assert_eq!(&*caller.name, "certificate wall");
+        assert_eq!(caller.role, crate::access::Role::Viewer);
+    }
+
+    #[test]
+    fn the_life_can_be_set() {
+        let life = Duration::from_hours(30 * 24);
+        let (authority, root) = Authority::make_lasting(life, NOW).unwrap();
+        let certificate = der(&root);
+        let (_, root) = X509Certificate::from_der(&certificate).unwrap();
+        assert_eq!(life_days(&root), 30);
+        let authority = authority.lasting(2 * DAY);
+        let certificate = der(&authority.gateway(&HostNames::loopback(), NOW).unwrap());
+        let (_, leaf) = X509Certificate::from_der(&certificate).unwrap();
+        assert_eq!(life_days(&leaf), 2);
     }
 
     #[test]
     fn what_is_no_root_is_refused() {
-        let (_, pair) = Authority::make(NOW).unwrap();
+        let (authority, pair) = Authority::make(NOW).unwrap();
+        let (_, other) = Authority::make(NOW).unwrap();
         assert!(Authority::from_pem("", &pair.key).is_err());
         assert!(Authority::from_pem(&pair.certificate, "").is_err());
+        let error = Authority::from_pem(&pair.certificate, &other.key).err();
+        assert!(matches!(error, Some(AuthorityError::Key)));
+        let leaf = authority.gateway(&HostNames::loopback(), NOW).unwrap();
+        let error = Authority::from_pem(&leaf.certificate, &leaf.key).err();
+        assert!(matches!(error, Some(AuthorityError::NoAuthority)));
     }
 }

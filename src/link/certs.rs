@@ -9,19 +9,26 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::authority::{Authority, AuthorityError, CertificatePair};
+use super::authority::{AuthorityError, CertificatePair, ROOT_LIFE};
 use super::host_names::HostNames;
+use super::issued;
 use super::private_file::{
-    FileError, make_private_dir, read_private, read_public, write_private, write_public,
+    FileError, make_private_dir, read_list, read_private, read_public, write_private, write_public,
 };
-use super::role::{Role, RoleError};
+use super::revocation::{Crl, RevocationError, check_crls, parse_crls};
+use super::role::RoleError;
+use super::roots::Roots;
+use super::seal::Sealer;
+use super::sealed_file::SealedFileError;
 use crate::time::Now;
 
-const ROOT: Names = Names {
-    certificate: "ca.crt",
-    key: "ca_key.pem",
-};
-const SERVER: Names = Names {
+/// The roots, the first of which signs.
+pub(super) const ROOTS: &str = "ca.crt";
+/// The keys of the roots, sealed.
+pub(super) const ROOT_KEYS: &str = "ca_key.pem";
+/// What the roots have revoked.
+pub(super) const REVOKED: &str = "ca.crl";
+pub(super) const SERVER: PairNames = PairNames {
     certificate: "server.crt",
     key: "server_key.pem",
 };
@@ -31,21 +38,37 @@ const SERVER: Names = Names {
 pub enum CertsError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Sealed(#[from] SealedFileError),
     #[error("{} is there but {} is not, bring it back or move the other away too", present.display(), absent.display())]
     HalfPair { present: PathBuf, absent: PathBuf },
     #[error("{} is there but {} is not, bring back the root that signed it or move it away too", server.display(), root.display())]
     NoRoot { server: PathBuf, root: PathBuf },
     #[error("{} holds no root certificate yet, start the gateway once or name its data directory", .0.display())]
     NoAuthority(PathBuf),
+    #[error(
+        "the key of the root {root} is not in {}, so nothing can be signed; bring the key back, \
+         import a certificate that was issued elsewhere, or make a new root: gatehouse certs root \
+         --replace",
+        path.display()
+    )]
+    NoRootKey { root: String, path: PathBuf },
     #[error(transparent)]
     Name(#[from] RoleError),
     #[error("{} holds no {what}", path.display())]
     Content { path: PathBuf, what: &'static str },
     #[error("{}: {source}", path.display())]
+    Revoked {
+        path: PathBuf,
+        source: RevocationError,
+    },
+    #[error("{}: {source}", path.display())]
     Make {
         path: PathBuf,
         source: AuthorityError,
     },
+    #[error("{}: {problem}", path.display())]
+    Unfit { path: PathBuf, problem: String },
 }
 
 /// The certificates that the gateway works with.
@@ -53,6 +76,8 @@ pub enum CertsError {
 pub struct Certs {
     /// What a client must trust; more than one while a root is being replaced.
     pub roots: Vec<CertificateDer<'static>>,
+    /// What the roots have revoked; a root that has revoked nothing may have no list.
+    pub crls: Vec<Crl>,
     /// The server's own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
@@ -60,88 +85,68 @@ pub struct Certs {
 
 impl Certs {
     /// Reads what is there and makes what is not: root and server certificate, for `hosts`.
-    /// Warns when an existing server certificate lacks one of them.
+    /// Warns when an existing server certificate lacks one of them. The key of the root is needed
+    /// only to make a server certificate.
     ///
     /// # Errors
-    /// [`CertsError`]; nothing that exists is ever overwritten.
-    pub fn open(dir: &Path, hosts: &HostNames, now: Now) -> Result<Self, CertsError> {
+    /// [`CertsError`]; nothing that exists is ever overwritten, but a root's key in clear is
+    /// sealed in its place.
+    pub fn open(
+        dir: &Path,
+        hosts: &HostNames,
+        sealer: &Sealer,
+        now: Now,
+    ) -> Result<Self, CertsError> {
         make_private_dir(dir)?;
         let server_is_there = SERVER.are_there(dir)?;
-        if !ROOT.are_there(dir)? {
-            if server_is_there {
+        let roots = match Roots::read(dir, sealer)? {
+            Some(roots) => roots,
+            None if server_is_there => {
                 return Err(CertsError::NoRoot {
                     server: dir.join(SERVER.certificate),
-                    root: dir.join(ROOT.certificate),
+                    root: dir.join(ROOTS),
                 });
             }
-            let (_, pair) = Authority::make(now).map_err(ROOT.making(dir))?;
-            ROOT.write(dir, &pair)?;
-            tracing::info!(path = %dir.join(ROOT.certificate).display(), "made a root certificate, clients of the API need it");
-        }
+            None => {
+                let roots = Roots::make(dir, sealer, ROOT_LIFE, now)?;
+                tracing::info!(path = %dir.join(ROOTS).display(), "made a root certificate, clients of the API need it");
+                roots
+            }
+        };
         if !server_is_there {
-            let pair = authority(dir)?.gateway(hosts, now);
-            SERVER.write(dir, &pair.map_err(SERVER.making(dir))?)?;
+            let pair = roots.signer(dir)?.gateway(hosts, now);
+            let pair = pair.map_err(making(&dir.join(SERVER.certificate)))?;
+            SERVER.write(dir, &pair)?;
+            issued::add(dir, &pair, now)?;
         }
-        let certs = Self::read(dir)?;
+        let certs = Self::read(dir, roots)?;
         if server_is_there {
             warn_of_missing(dir, &certs, hosts);
         }
         Ok(certs)
     }
 
-    fn read(dir: &Path) -> Result<Self, CertsError> {
-        let key_path = dir.join(SERVER.key);
-        let key = read_private(&key_path)?;
+    fn read(dir: &Path, roots: Roots) -> Result<Self, CertsError> {
         Ok(Self {
-            roots: certificates(&dir.join(ROOT.certificate))?,
+            crls: crls(dir, &roots.certificates)?,
+            roots: roots.certificates,
             chain: certificates(&dir.join(SERVER.certificate))?,
-            key: PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
-                CertsError::Content {
-                    path: key_path,
-                    what: "private key in PEM",
-                }
-            })?,
+            key: private_key(&dir.join(SERVER.key))?,
         })
     }
 }
 
-/// The root of the gateway, to sign with. It is not made here: a mistyped directory would get a
-/// root that nobody trusts.
+/// The revocation lists in a directory; none when there is no file.
 ///
 /// # Errors
-/// [`CertsError`] when its files are not there or do not hold what they should.
-pub fn authority(dir: &Path) -> Result<Authority, CertsError> {
-    if !ROOT.are_there(dir)? {
-        return Err(CertsError::NoAuthority(dir.to_owned()));
-    }
-    let certificate = read_public(&dir.join(ROOT.certificate))?;
-    let key = read_private(&dir.join(ROOT.key))?;
-    Authority::from_pem(&certificate, &key).map_err(ROOT.making(dir))
-}
-
-/// Signs a certificate for an operator with the root in `dir`, and writes `<name>.crt` and
-/// `<name>_key.pem` to `out`, whose paths it gives back.
-///
-/// # Errors
-/// [`CertsError`]; nothing that exists is ever overwritten.
-pub fn make_operator(
-    dir: &Path,
-    name: &str,
-    out: &Path,
-    now: Now,
-) -> Result<(PathBuf, PathBuf), CertsError> {
-    let role = Role::operator(name)?;
-    let certificate = out.join(format!("{name}.crt"));
-    let key = out.join(format!("{name}_key.pem"));
-    let pair = authority(dir)?
-        .operator(&role, now)
-        .map_err(|source| CertsError::Make {
-            path: certificate.clone(),
-            source,
-        })?;
-    write_private(&key, &pair.key)?;
-    write_public(&certificate, &pair.certificate)?;
-    Ok((certificate, key))
+/// [`CertsError::Revoked`] when one does not parse, or a root did not sign its own.
+pub fn crls(dir: &Path, roots: &[CertificateDer<'_>]) -> Result<Vec<Crl>, CertsError> {
+    let path = dir.join(REVOKED);
+    let checked = |pem: &str| {
+        let crls = parse_crls(pem)?;
+        check_crls(&crls, roots).map(|()| crls)
+    };
+    checked(&read_list(&path)?).map_err(|source| CertsError::Revoked { path, source })
 }
 
 /// Those of `hosts` that a certificate in DER does not name; all when it does not parse.
@@ -168,18 +173,17 @@ pub fn missing_names(certificate: &[u8], hosts: &HostNames) -> Vec<String> {
     dns.chain(addresses.map(IpAddr::to_string)).collect()
 }
 
-/// The files of one certificate.
-struct Names {
-    certificate: &'static str,
-    key: &'static str,
+/// The files of a certificate and its key.
+pub(super) struct PairNames {
+    pub(super) certificate: &'static str,
+    pub(super) key: &'static str,
 }
 
-impl Names {
+impl PairNames {
     /// # Errors
     /// [`CertsError::HalfPair`] when one of the two is there.
-    fn are_there(&self, dir: &Path) -> Result<bool, CertsError> {
+    pub(super) fn are_there(&self, dir: &Path) -> Result<bool, CertsError> {
         let [certificate, key] = [self.certificate, self.key].map(|name| dir.join(name));
-        let is_there = |path: &Path| fs::exists(path).map_err(FileError::io(path, "read"));
         match (is_there(&certificate)?, is_there(&key)?) {
             (true, false) => Err(CertsError::HalfPair {
                 present: certificate,
@@ -198,14 +202,27 @@ impl Names {
         write_public(&dir.join(self.certificate), &pair.certificate)?;
         Ok(())
     }
-
-    fn making(&self, dir: &Path) -> impl FnOnce(AuthorityError) -> CertsError {
-        let path = dir.join(self.certificate);
-        move |source| CertsError::Make { path, source }
-    }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertsError> {
+/// Whether a directory holds a root.
+///
+/// # Errors
+/// [`CertsError::File`] when that cannot be seen.
+pub fn has_roots(dir: &Path) -> Result<bool, CertsError> {
+    Ok(is_there(&dir.join(ROOTS))?)
+}
+
+pub(super) fn is_there(path: &Path) -> Result<bool, FileError> {
+    fs::exists(path).map_err(FileError::io(path, "read"))
+}
+
+pub(super) fn making(path: &Path) -> impl FnOnce(AuthorityError) -> CertsError {
+    let path = path.to_owned();
+    move |source| CertsError::Make { path, source }
+}
+
+/// The certificates of a PEM file, at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertsError> {
     let pem = read_public(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -219,6 +236,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertsError>
     Ok(certificates)
 }
 
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertsError> {
+    let pem = read_private(path)?;
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertsError::Content {
+        path: path.to_owned(),
+        what: "private key in PEM",
+    })
+}
+
 fn warn_of_missing(dir: &Path, certs: &Certs, hosts: &HostNames) {
     let Some(server) = certs.chain.first() else {
         return;
@@ -229,7 +254,7 @@ fn warn_of_missing(dir: &Path, certs: &Certs, hosts: &HostNames) {
             path = %dir.join(SERVER.certificate).display(),
             missing = missing.join(" "),
             "the server certificate lacks names or addresses of this machine, clients that use \
-             them will refuse it; move it and its key away and start again to have a new one made"
+             them will refuse it; make a new one with: gatehouse certs server"
         );
     }
 }
@@ -242,7 +267,8 @@ mod tests {
     use crate::clock;
 
     fn open(dir: &Path) -> Result<Certs, CertsError> {
-        Certs::open(dir, &HostNames::loopback(), clock::now())
+        let sealer = Sealer::new([5; 32]);
+        Certs::open(dir, &HostNames::loopback(), &sealer, clock::now())
     }
 
     fn files(dir: &Path) -> Vec<(String, u32)> {
@@ -263,8 +289,14 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let dir = data.path().join("certs");
         let first = open(&dir).unwrap();
-        let names = ["ca.crt", "ca_key.pem", "server.crt", "server_key.pem"];
-        let modes = [0o644, 0o600, 0o644, 0o600];
+        let names = [
+            "ca.crt",
+            "ca_key.pem",
+            "issued.jsonl",
+            "server.crt",
+            "server_key.pem",
+        ];
+        let modes = [0o644, 0o600, 0o644, 0o644, 0o600];
         let expected: Vec<_> = names.map(str::to_owned).into_iter().zip(modes).collect();
         assert_eq!(files(&dir), expected);
         let second = open(&dir).unwrap();
@@ -285,7 +317,7 @@ mod tests {
 
     #[test]
     fn half_a_pair_is_told_and_nothing_made() {
-        for gone in ["ca.crt", "ca_key.pem", "server.crt", "server_key.pem"] {
+        for gone in ["ca.crt", "server.crt", "server_key.pem"] {
             let dir = tempfile::tempdir().unwrap();
             open(dir.path()).unwrap();
             fs::remove_file(dir.path().join(gone)).unwrap();
@@ -295,8 +327,30 @@ mod tests {
                 error.to_string().contains(&format!("{gone} is not")),
                 "{error}"
             );
-            assert_eq!(files(dir.path()).len(), 3);
+            assert_eq!(files(dir.path()).len(), 4);
         }
+    }
+
+    #[test]
+    fn the_key_of_the_root_is_needed_only_to_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap();
+        fs::remove_file(dir.path().join("ca_key.pem")).unwrap();
+        assert_eq!(open(dir.path()).unwrap().chain, first.chain);
+        fs::remove_file(dir.path().join("server.crt")).unwrap();
+        fs::remove_file(dir.path().join("server_key.pem")).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, CertsError::NoRootKey { .. }), "{error}");
+        assert!(error.to_string().contains("Gatehouse root"), "{error}");
+    }
+
+    #[test]
+    fn a_revocation_list_is_read_and_a_broken_one_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(open(dir.path()).unwrap().crls.is_empty());
+        fs::write(dir.path().join("ca.crl"), "nothing of the kind").unwrap();
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("ca.crl"), "{error}");
     }
 
     #[test]
@@ -331,26 +385,6 @@ mod tests {
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         let error = open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");
-    }
-
-    #[test]
-    fn an_operator_is_signed_by_the_root_that_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = tempfile::tempdir().unwrap();
-        let make = |name| make_operator(dir.path(), name, out.path(), clock::now());
-        let error = make("alice").unwrap_err();
-        assert!(matches!(error, CertsError::NoAuthority(_)), "{error}");
-        open(dir.path()).unwrap();
-        let (certificate, key) = make("alice").unwrap();
-        assert!(certificate.ends_with("alice.crt") && key.ends_with("alice_key.pem"));
-        let expected = [
-            ("alice.crt".to_owned(), 0o644),
-            ("alice_key.pem".to_owned(), 0o600),
-        ];
-        assert_eq!(files(out.path()), expected);
-        assert!(matches!(make("alice"), Err(CertsError::File(_))));
-        assert!(matches!(make("../alice"), Err(CertsError::Name(_))));
-        assert_eq!(files(out.path()).len(), 2);
     }
 
     #[test]

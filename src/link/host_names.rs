@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::is_host;
 
@@ -37,6 +39,30 @@ impl HostNames {
             dns: vec!["localhost".to_owned()],
             addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         }
+    }
+
+    /// Adds the names and addresses that a certificate in DER names.
+    #[must_use]
+    pub fn with_those_of(mut self, certificate: &[u8]) -> Self {
+        let parsed = X509Certificate::from_der(certificate).ok();
+        let extension = parsed
+            .as_ref()
+            .and_then(|(_, certificate)| certificate.subject_alternative_name().ok().flatten());
+        let names = extension.map_or(&[][..], |extension| &extension.value.general_names);
+        for name in names {
+            match name {
+                GeneralName::DNSName(dns) => self.add(dns),
+                GeneralName::IPAddress(bytes) => {
+                    let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+                    let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+                    if let Ok(address) = address {
+                        self.add_address(address);
+                    }
+                }
+                _ => (),
+            }
+        }
+        self
     }
 
     /// Adds an address or a DNS name; what is neither cannot stand in a certificate.
@@ -77,6 +103,8 @@ fn is_link_local(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::authority::Authority;
+    use crate::time::Now;
 
     #[test]
     fn this_machine_is_reached_at_loopback_and_its_interfaces() {
@@ -117,5 +145,22 @@ mod tests {
         }
         assert_eq!(names.dns, ["localhost", "gate.example.org"]);
         assert_eq!(names.addresses.len(), 3);
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_taken_over() {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+
+        let mut names = HostNames::loopback();
+        names.add("gate.example.org");
+        names.add("192.0.2.1");
+        let (authority, _) = Authority::make(Now::default()).unwrap();
+        let pair = authority.gateway(&names, Now::default()).unwrap();
+        let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+        assert_eq!(HostNames::default().with_those_of(&der), names);
+        assert_eq!(HostNames::loopback().with_those_of(&der), names);
+        let nothing = HostNames::default().with_those_of(b"no certificate");
+        assert_eq!(nothing, HostNames::default());
     }
 }

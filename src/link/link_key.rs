@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::seal::is_sealed;
 use crate::identity::KeyId;
 
 /// The length of a link key, in bytes.
@@ -20,6 +21,10 @@ pub enum LinkKeyError {
     Length(usize),
     #[error("a link key is 64 hex digits, character {0} is none")]
     NotHex(usize),
+    #[error(
+        "the link key is sealed, print it in clear with: gatehouse certs show-key --data-dir DIR"
+    )]
+    Sealed,
 }
 
 impl LinkKey {
@@ -33,6 +38,9 @@ impl LinkKey {
     /// [`LinkKeyError`] for another length or another character.
     pub fn from_hex(text: &str) -> Result<Self, LinkKeyError> {
         let digits = text.trim();
+        if is_sealed(digits) {
+            return Err(LinkKeyError::Sealed);
+        }
         if digits.len() != 2 * LINK_KEY_LEN {
             return Err(LinkKeyError::Length(digits.len()));
         }
@@ -92,6 +100,8 @@ mod tests {
         let long = "ab".repeat(33);
         assert_eq!(LinkKey::from_hex(&long), Err(LinkKeyError::Length(66)));
         assert_eq!(LinkKey::from_hex(""), Err(LinkKeyError::Length(0)));
+        let sealed = LinkKey::from_hex("gatehouse-sealed-v1:00\n");
+        assert_eq!(sealed, Err(LinkKeyError::Sealed));
         let bad = format!("{}x{}", "a".repeat(9), "b".repeat(54));
         let error = LinkKey::from_hex(&bad).unwrap_err();
         assert_eq!(error, LinkKeyError::NotHex(10));

@@ -21,6 +21,7 @@ use crate::sim::tls::{self, Tls};
 
 /// How long the end of a tls link may take to be said.
 const FAREWELL: Duration = Duration::from_secs(1);
+use crate::link::random::RandomError;
 
 /// The most ciphertext that one read takes. It lives on the stack of the reading function, so an
 /// idle link has no buffer.
@@ -67,7 +68,7 @@ pub enum LinkError {
     #[error("{0}")]
     Tls(String),
     #[error("no fresh key could be made: {0}")]
-    Random(#[from] key_files::KeyFileError),
+    Random(#[from] RandomError),
 }
 
 /// An open link. An idle one keeps the socket and, on an aes link, under 300 bytes; on a tls link

@@ -40,7 +40,7 @@ fn a_python_client_adds_watches_lists_disconnects_and_deletes() {
             format!("localhost:{}", gateway.grpc.port()),
         )
         .env("GATEHOUSE_CA", gateway.ca())
-        .env("GATEHOUSE_KEY", gateway.fleet_keys().join("0001.key"))
+        .env("GATEHOUSE_KEY", gateway.fleet_key_file())
         .env("GATEHOUSE_PROTO", root.join("proto"))
         .output()
         .expect("Python runs");

@@ -14,6 +14,7 @@ use crate::config::{ClientCertificates, Config, Credential, CredentialDigest, Li
 use crate::gateway::Running;
 use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
 use crate::link::certs::Certs;
+use crate::link::gateway_key;
 use crate::link::host_names::HostNames;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
@@ -62,8 +63,8 @@ impl Subject {
         config.tls.listen = Listen(Some(free()));
         config.plain.listen = Listen(Some(free()));
         let running = Running::start(config.clone()).await?;
-        let keys = key_files::load(&config.keys_dir())?;
-        let key = keys.fleet.into_iter().next();
+        let sealer = gateway_key::read(&config.gateway_key())?;
+        let key = key_files::newest_fleet_key(&config.keys_dir(), &sealer)?;
         let allow_all = AcceptFilter {
             allow_all: true,
             ..AcceptFilter::default()
@@ -164,7 +165,8 @@ impl Subject {
     /// When its certificates cannot be read.
     pub(super) fn tls(&self) -> Result<rustls::ServerConfig, Box<dyn Error>> {
         let names = HostNames::of_this_machine(&[]);
-        let certs = Certs::open(&self.config.certs_dir(), &names, clock::now())?;
+        let sealer = gateway_key::read(&self.config.gateway_key())?;
+        let certs = Certs::open(&self.config.certs_dir(), &names, &sealer, clock::now())?;
         Ok(tls::grpc_server(&certs, ClientCertificates::Optional)?)
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{Config, Credential, CredentialDigest};
 use crate::device::DeviceId;
 use crate::gateway::Running;
 use crate::handle::Gateway;
+use crate::link::gateway_key;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
 use crate::registry::accept_filter::AcceptFilter;
@@ -155,7 +156,7 @@ fn v4(address: SocketAddr) -> Option<SocketAddrV4> {
 
 /// The key that the gateway made at its start.
 fn fleet_key(config: &Config) -> Result<LinkKey, Box<dyn Error>> {
-    let keys = key_files::load(&config.keys_dir())?;
-    let newest = keys.fleet.first().ok_or("the gateway made no fleet key")?;
-    Ok(newest.clone())
+    let sealer = gateway_key::read(&config.gateway_key())?;
+    let newest = key_files::newest_fleet_key(&config.keys_dir(), &sealer)?;
+    Ok(newest.ok_or("the gateway made no fleet key")?)
 }

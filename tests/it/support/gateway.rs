@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use gatehouse::config::{Config, Listen};
 use gatehouse::gateway::Running;
+use gatehouse::link::gateway_key;
+use gatehouse::link::key_files;
 use gatehouse::link::link_key::LinkKey;
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -95,10 +97,10 @@ pub fn config(directory: &std::path::Path) -> Config {
     config
 }
 
-/// The first fleet key, which the gateway made at its first start.
+/// The first fleet key, which the gateway made at its first start, in clear.
 pub fn fleet_key(keys: &std::path::Path) -> LinkKey {
-    let mut files = std::fs::read_dir(keys.join("fleet")).expect("fleet keys");
-    let file = files.next().expect("a fleet key").expect("readable");
-    let text = std::fs::read_to_string(file.path()).expect("readable");
-    LinkKey::from_hex(&text).expect("a link key")
+    let data = keys.parent().expect("a data directory");
+    let sealer = gateway_key::read(&data.join("gateway.key")).expect("a gateway key");
+    let key = key_files::newest_fleet_key(keys, &sealer).expect("readable");
+    key.expect("a fleet key")
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use gatehouse::link::key_files;
 use gatehouse::link::link_key::LinkKey;
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -101,6 +102,13 @@ impl Process {
         let complained = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {complained}");
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// A file with the fleet's link key in clear, as devices take it.
+    pub fn fleet_key_file(&self) -> PathBuf {
+        let path = self.directory.path().join("fleet.key");
+        key_files::write(&path, &self.fleet_key()).expect("written");
+        path
     }
 
     pub fn data_dir(&self) -> PathBuf {
