@@ -101,7 +101,7 @@ pub fn check_crls(crls: &[Crl], roots: &[CertificateDer<'_>]) -> Result<(), Revo
 /// none such.
 pub fn revoked_ids(crls: &[Crl]) -> HashSet<CertificateId> {
     let mut ids = HashSet::new();
-    for crl in crls.iter().filter_map(|crl| parsed(crl)) {
+    for crl in crls.iter().filter_map(parsed) {
         let issuer = crl.issuer().as_raw();
         let revoked = crl.iter_revoked_certificates();
         ids.extend(revoked.map(|revoked| certificate_id_of(issuer, revoked.raw_serial())));
@@ -119,7 +119,7 @@ pub fn list_of(crls: &[Crl], issuer: &[u8]) -> RevokedList {
     let mut list = RevokedList::default();
     let of_issuer = crls
         .iter()
-        .filter_map(|crl| parsed(crl))
+        .filter_map(parsed)
         .filter(|crl| crl.issuer().as_raw() == issuer);
     for crl in of_issuer {
         list.number = list.number.max(number_of(&crl));

@@ -100,11 +100,12 @@ impl Office {
     fn issuer_of_serial(&self, serial: &[u8], roots: &Roots) -> Result<Box<[u8]>, CertsError> {
         let made = issued::read(&self.dir)?;
         let names = roots.names();
-        let is_made = |name: &&Box<[u8]>| {
+        let is_made = |name: &[u8]| {
             let id = certificate_id_of(name, serial);
             made.iter().any(|made| made.id == id)
         };
-        let by_list = names.iter().find(is_made).or_else(|| names.first());
+        let by_list = names.iter().find(|name| is_made(name));
+        let by_list = by_list.or_else(|| names.first());
         let name = by_list.cloned();
         name.ok_or_else(|| CertsError::NoAuthority(self.dir.clone()))
     }
