@@ -2,42 +2,39 @@
 //! takes all of it down again. The only file that sees every room.
 
 mod error;
+mod reload;
+mod secrets;
 mod sessions;
 mod sockets;
+mod trust;
 
-use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::oneshot;
 
 pub use self::error::StartError;
+use self::reload::{Background, Reloader};
+use self::secrets::{Enroller, ToRegistry};
 use self::sessions::{Sessions, Starter, accept_devices, cores};
 pub use self::sockets::Listening;
 use self::sockets::Sockets;
+use self::trust::Trust;
 use crate::clock;
 use crate::config::Config;
-use crate::device::DeviceId;
 use crate::grpc;
 use crate::grpc::DeviceSettings;
 use crate::grpc::connection_mode::Advertised;
+use crate::grpc::first_token;
 use crate::grpc::server::{Server, Settings};
-use crate::grpc::ssl::TlsCredentials;
+use crate::grpc::tokens::{self, Credentials};
 use crate::handle::Gateway;
-use crate::identity::Identity;
-use crate::link::certs::Certs;
-use crate::link::host_names::HostNames;
-use crate::link::key_files;
-use crate::link::keyring::{self, Keyring, Material};
+use crate::identity::SharedSecrets;
+use crate::link::gateway_key;
 use crate::link::listen::{Listener, StopListening};
-use crate::link::tls;
-use crate::link::tls::device::{self, DeviceTls};
-use crate::link::tls::tickets::{TicketKeys, Tickets};
+use crate::link::random::random;
 use crate::registry::Stored;
 use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
@@ -46,6 +43,7 @@ use crate::registry::machine::{Machine, Policy};
 use crate::registry::snapshot::Snapshot;
 use crate::session::AcceptLink;
 use crate::store::{Opened, Retention, Store};
+use crate::vault::Vault;
 
 /// How long a drain may take before the process ends anyway.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,6 +58,8 @@ pub struct Running {
     store: Store,
     arbiters: Vec<Arbiter>,
     listening: Listening,
+    reloader: Reloader,
+    background: Background,
 }
 
 impl Running {
@@ -75,35 +75,47 @@ impl Running {
         })?;
         warn_of_open_networks(&config);
         let (opened, stored) = open_store(&config).await?;
-        let keyring = Arc::new(load_keyring(&config)?);
-        let certs = open_certs(&config)?;
-        let root = root(&config)?;
-        let tls = tls::grpc_server(&certs, config.grpc.client_certificates)?;
-        let device_tls = Arc::new(ArcSwap::from_pointee(device_tls(&config, &certs)?));
+        let sealer = gateway_key::open(&config.gateway_key(), &config.data_dir)?;
+        let trust = Trust::open(&config, sealer.clone())?;
         let policy = registry_policy(&config)?;
         let sockets = Sockets::bind(&config)?;
 
         let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
         let store = run_store(opened, Arc::clone(&committed))?;
+        let new_secrets = ToRegistry::default();
+        let vault = {
+            let (records, registry) = (&stored.records, Arc::clone(&new_secrets));
+            secrets::open(&config, &sealer, &trust, records, &store, registry)?
+        };
+        let callers = tokens::of_records(&stored.records);
+        let callers = Arc::new(Credentials::new(store.clone(), callers));
+        callers.set_revoked(trust.certificates().revoked.clone());
+        make_first_token(&callers, &config).await?;
         let hub = Hub::new(
             config.grpc.subscribers_max,
             stored.event_next.saturating_sub(1),
         );
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let starter = Starter::new(&arbiters, &config, Arc::clone(&keyring), device_tls);
-        let mut machine = Machine::new(policy, keyring, stored, rand::random(), clock::now());
+        let starter = Starter::new(&arbiters, &config, vault.live(), trust.device_tls());
+        let secrets: SharedSecrets = vault.live().current();
+        let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.
         let published = Arc::new(ArcSwap::from_pointee(machine.snapshot()));
+        let enroller = Enroller::new(vault.clone());
         let surroundings = {
             let (store, hub, published) = (store.clone(), hub.clone(), Arc::clone(&published));
-            let starter = starter.clone();
-            move |registry| surroundings(store, hub, published, starter.reporting_to(registry))
+            let (starter, enroller) = (starter.clone(), enroller.clone());
+            move |registry| {
+                let sessions = starter.reporting_to(registry);
+                surroundings(store, hub, published, sessions, enroller)
+            }
         };
         let (alive, registry_ended) = oneshot::channel();
         let registry = Registry::start_in_arbiter(&registry_arbiter.handle(), move |ctx| {
             // Set here, so that no answer of the store can come before.
             let _ = committed.set(ctx.address().recipient());
+            let _ = new_secrets.set(ctx.address().recipient());
             Registry::new(machine, surroundings(ctx.address().recipient()), alive)
         });
         arbiters.push(registry_arbiter);
@@ -114,6 +126,7 @@ impl Running {
             store.clone(),
             config.grpc.commands_in_flight_max,
         );
+        enroller.reach(handle.clone());
         let sessions = starter.reporting_to(registry.clone().recipient());
         let devices = [
             (sockets.aes, AcceptLink::Aes),
@@ -121,13 +134,22 @@ impl Running {
             (sockets.plain, AcceptLink::Plain),
         ];
         let listeners = accept_devices(&config, &sessions, devices);
+        let services = grpc::Services {
+            gateway: handle.clone(),
+            store: store.clone(),
+            vault: vault.clone(),
+            callers: Arc::clone(&callers),
+            access: config.grpc.clone(),
+            refusal_for: config.access.refusal_for,
+            devices: device_settings(&config, &sockets.listening, &vault, trust.clone()),
+        };
         let grpc = grpc::serve(
-            handle.clone(),
-            grpc_settings(&config, tls),
-            device_settings(&config, &sockets.listening, root),
-            config.access.refusal_for,
+            services,
+            grpc_settings(&config, trust.grpc_tls()),
             sockets.grpc,
         );
+        let reloader = Reloader::new(trust, vault, callers);
+        let background = reloader.run_beside(&config, handle.clone());
         Ok(Self {
             handle,
             grpc,
@@ -137,6 +159,8 @@ impl Running {
             store,
             arbiters,
             listening: sockets.listening,
+            reloader,
+            background,
         })
     }
 
@@ -148,6 +172,14 @@ impl Running {
         &self.listening
     }
 
+    /// Reads certificates, revocations and keys again.
+    ///
+    /// # Errors
+    /// [`StartError`]; everything stays as it was then.
+    pub async fn reload(&self) -> Result<(), StartError> {
+        self.reloader.reload().await
+    }
+
     /// Waits until the registry has ended by a fault of its own. There is no gateway without it:
     /// the process should end, so that whoever started it starts it again.
     pub async fn failed(&mut self) {
@@ -157,6 +189,7 @@ impl Running {
 
     /// Stops accepting, ends every session with a Disconnect, tells it, stores it, and ends.
     pub async fn stop(self) {
+        drop(self.background);
         for listener in &self.listeners {
             listener.do_send(StopListening);
         }
@@ -188,97 +221,37 @@ fn warn_of_open_networks(config: &Config) {
     }
 }
 
-fn load_keyring(config: &Config, sealer: &Sealer) -> Result<Keyring, StartError> {
-    let directory = config.keys_dir();
-    if let Some(made) = key_files::ensure_fleet_key(&directory, sealer)? {
-        tracing::info!(path = %made.display(), "made the first fleet key; devices need it");
+async fn make_first_token(callers: &Credentials, config: &Config) -> Result<(), StartError> {
+    let made = first_token::ensure(callers, &config.data_dir, &random()?).await?;
+    if let Some(path) = made {
+        tracing::info!(path = %path.display(), "wrote the first admin token; keep it safe");
     }
-    Ok(Keyring::new(Material {
-        keys: key_files::load(&directory)?,
-        credentials: keyring::configured(&config.credential)?,
-        certificates: Arc::default(),
-    })?)
+    Ok(())
 }
 
-fn open_certs(config: &Config) -> Result<Certs, StartError> {
-    let names = HostNames::of_this_machine(&config.grpc.names);
-    Ok(Certs::open(&config.certs_dir(), &names, clock::now())?)
-}
-
-fn device_tls(config: &Config, certs: &Certs) -> Result<DeviceTls, StartError> {
-    let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
-    let now = clock::now().unix_ms / 1000;
-    let keys = TicketKeys::new(rand::random(), Vec::new(), config.tls.ticket_lifetime, now);
-    let fresh = Box::new(|| Some(rand::random()));
-    let tickets = Tickets::new(keys, Arc::clone(&time), fresh);
-    let material = device::Material {
-        roots: certs.roots.clone(),
-        crls: Vec::new(),
-        chain: certs.chain.clone(),
-        key: certs.key.clone_key(),
-    };
-    Ok(DeviceTls::new(
-        &material,
-        &config.tls,
-        Arc::new(tickets),
-        time,
-    )?)
-}
-
-fn grpc_settings(config: &Config, tls: rustls::ServerConfig) -> Settings {
-    let allowed = config.grpc.clone();
-    let mut settings = Settings::new(
-        Arc::new(ArcSwap::from_pointee(tls)),
-        Arc::new(move |peer| allowed.is_open_to(peer)),
-    );
+fn grpc_settings(config: &Config, tls: Arc<ArcSwap<rustls::ServerConfig>>) -> Settings {
+    let mut settings = Settings::new(tls);
     settings.message_size_max = config.grpc.message_max_bytes;
     settings
 }
 
-/// The root certificate, as PEM text.
-fn root(config: &Config) -> Result<String, StartError> {
-    let path = config.certs_dir().join("ca.crt");
-    std::fs::read_to_string(&path).map_err(|source| StartError::Root { path, source })
-}
-
-fn device_settings(config: &Config, listening: &Listening, root: String) -> DeviceSettings {
+fn device_settings(
+    config: &Config,
+    listening: &Listening,
+    vault: &Vault,
+    trust: Trust,
+) -> DeviceSettings {
     DeviceSettings {
         advertised: Advertised {
             address: config.device.advertise.clone(),
             aes_port: listening.aes.map(|address| address.port()),
-            // Nobody listens for tls yet.
-            tls_port: None,
+            tls_port: listening.tls.map(|address| address.port()),
         },
-        roots: Arc::new(move || root.clone()),
-        credentials: Arc::new(NoCredentials),
+        roots: Arc::new(move || trust.roots()),
+        credentials: Arc::new(vault.clone()),
         multi_in_flight_max: config.device.multi_in_flight_max,
         search: config.search.clone(),
         capability_numbers: config.compat.capability_numbers,
-    }
-}
-
-/// Stands where the store of credentials will.
-struct NoCredentials;
-
-impl TlsCredentials for NoCredentials {
-    fn begin<'a>(
-        &'a self,
-        _: DeviceId,
-        _: &'a Identity,
-    ) -> BoxFuture<'a, Result<Option<String>, String>> {
-        ready(Err("this version makes no credentials".to_owned())).boxed()
-    }
-
-    fn confirm<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
-        ready(Ok(())).boxed()
-    }
-
-    fn abandon<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
-        ready(Ok(())).boxed()
-    }
-
-    fn withdraw<'a>(&'a self, _: DeviceId, _: &'a Identity) -> BoxFuture<'a, Result<(), String>> {
-        ready(Ok(())).boxed()
     }
 }
 
@@ -310,6 +283,7 @@ fn surroundings(
     hub: Hub,
     published: Arc<ArcSwap<Snapshot>>,
     sessions: Sessions,
+    enroller: Enroller,
 ) -> Surroundings {
     let log = store.clone();
     Surroundings {
@@ -318,7 +292,7 @@ fn surroundings(
         hub,
         published,
         dial: Box::new(move |order| sessions.dial(order)),
-        enrol: Box::new(|_| ()),
+        enrol: Box::new(move |device| enroller.enrol(device)),
     }
 }
 

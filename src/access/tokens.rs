@@ -155,7 +155,9 @@ impl TokenTable {
         if token.stored.has_expired(now_unix_ms) {
             return Err(TokenError::Expired);
         }
-        token.last_used_unix_ms.store(now_unix_ms, Ordering::Relaxed);
+        token
+            .last_used_unix_ms
+            .store(now_unix_ms, Ordering::Relaxed);
         Ok(token)
     }
 
@@ -317,7 +319,10 @@ mod tests {
     fn debug_tells_neither_text_nor_digest() {
         let (table, text) = table("ci", None);
         let shown = format!("{text:?} {:?}", table.get("ci"));
-        assert!(!shown.contains("0707") && !shown.contains("digest"), "{shown}");
+        assert!(
+            !shown.contains("0707") && !shown.contains("digest"),
+            "{shown}"
+        );
     }
 
     proptest! {

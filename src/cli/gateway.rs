@@ -13,7 +13,9 @@ use crate::gateway::Running;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a configuration file the gateway serves gRPC on 127.0.0.1:4000 and lets devices dial in \
-on port 51212; everything it keeps lies in ./gatehouse-data.
+on ports 51212 (aes) and 51213 (tls); everything it keeps lies in ./gatehouse-data.
+
+SIGHUP has certificates, revocations and link keys read again; a change of their files does so too.
 
 Examples:
   gatehouse gateway
@@ -34,6 +36,7 @@ impl Gateway {
         system::run(async move {
             let mut terminated = signal(SignalKind::terminate())?;
             let mut interrupted = signal(SignalKind::interrupt())?;
+            let mut hung_up = signal(SignalKind::hangup())?;
             let mut running = Running::start(config).await?;
             let listening = running.listening();
             tracing::info!(
@@ -43,11 +46,15 @@ impl Gateway {
                 plain = listening.plain.map(tracing::field::display),
                 "gateway started"
             );
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
-                () = running.failed() => {
-                    return Err("the registry failed, which is a fault of the gateway; see the log".into());
+            loop {
+                tokio::select! {
+                    _ = terminated.recv() => break,
+                    _ = interrupted.recv() => break,
+                    // What it came to is told in the log: the gateway goes on either way.
+                    _ = hung_up.recv() => drop(running.reload().await),
+                    () = running.failed() => {
+                        return Err("the registry failed, which is a fault of the gateway; see the log".into());
+                    }
                 }
             }
             tracing::info!("gateway stops");

@@ -111,7 +111,7 @@ impl Config {
     /// The gateway's key file, which seals secrets at rest.
     pub fn gateway_key(&self) -> PathBuf {
         if self.keys.file.as_os_str().is_empty() {
-            self.data_dir.join("gateway.key")
+            gateway_key_in(&self.data_dir)
         } else {
             self.keys.file.clone()
         }
@@ -126,6 +126,11 @@ impl Config {
     pub fn certs_dir(&self) -> PathBuf {
         certs_dir(&self.data_dir)
     }
+}
+
+/// Where the gateway's key file is when the configuration does not say.
+pub fn gateway_key_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("gateway.key")
 }
 
 /// Where the link keys of a data directory are.

@@ -5,13 +5,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config;
+use crate::grpc::first_token::FirstTokenError;
 use crate::link::certs::CertsError;
+use crate::link::gateway_key::GatewayKeyError;
+use crate::link::grpc_tls::GrpcTlsError;
 use crate::link::key_files::KeyFileError;
 use crate::link::keyring::KeyringError;
-use crate::link::tls::TlsError;
+use crate::link::private_file::FileError;
+use crate::link::random::RandomError;
 use crate::link::tls::device::DeviceTlsError;
 use crate::registry::backoff::BackoffError;
 use crate::store::OpenError;
+use crate::vault::VaultError;
 
 /// Why the gateway did not start: one line that says what to mend.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +34,19 @@ pub enum StartError {
     #[error(transparent)]
     Certificate(#[from] CertsError),
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] GrpcTlsError),
+    #[error(transparent)]
+    FirstToken(#[from] FirstTokenError),
+    #[error(transparent)]
+    GatewayKey(#[from] GatewayKeyError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     #[error(transparent)]
     DeviceTls(#[from] DeviceTlsError),
-    #[error("the root certificate {path} cannot be read: {source}")]
-    Root { path: PathBuf, source: io::Error },
     #[error("{key} = \"{address}\" cannot be listened on: {source}{}", mend(.source))]
     Listen {
         key: &'static str,

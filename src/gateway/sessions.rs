@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::device::Generation;
-use crate::link::keyring::Keyring;
 use crate::link::listen::{Accepted, Door, Listener};
 use crate::link::tls::device::DeviceTls;
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::actor::{Deps, Session, SessionReport};
 use crate::session::{self, AcceptLink};
+use crate::vault::LiveSecrets;
 
 /// Lets devices in that dial.
 pub(super) fn accept_devices(
@@ -49,7 +49,7 @@ pub(super) struct Starter {
     arbiters: Arc<[ArbiterHandle]>,
     next: Arc<AtomicUsize>,
     policy: Arc<session::Policy>,
-    keyring: Arc<Keyring>,
+    secrets: Arc<LiveSecrets>,
     tls: Arc<ArcSwap<DeviceTls>>,
     permits: Arc<Semaphore>,
 }
@@ -58,14 +58,14 @@ impl Starter {
     pub(super) fn new(
         arbiters: &[Arbiter],
         config: &Config,
-        keyring: Arc<Keyring>,
+        secrets: Arc<LiveSecrets>,
         tls: Arc<ArcSwap<DeviceTls>>,
     ) -> Self {
         Self {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
             next: Arc::default(),
             policy: Arc::new(session::Policy::new(config)),
-            keyring,
+            secrets,
             tls,
             permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
         }
@@ -76,7 +76,7 @@ impl Starter {
             starter: self.clone(),
             deps: Arc::new(Deps {
                 policy: Arc::clone(&self.policy),
-                keys: self.keyring.clone(),
+                keys: self.secrets.clone(),
                 tls: self.tls.clone(),
                 permits: Arc::clone(&self.permits),
                 reports,

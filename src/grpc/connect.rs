@@ -16,8 +16,6 @@ use crate::grpc::ssl::Ssl;
 use crate::grpc::status::{self, StatusStream};
 use crate::grpc::stop::Stop;
 use crate::handle::Gateway;
-use crate::registry::records::Slaves;
-use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, Reply};
 use crate::search::udp::Searcher;
 
@@ -195,9 +193,9 @@ impl Connect for ConnectService {
         &self,
         _: Request<wire::GetSlaveDeviceRequest>,
     ) -> Result<Response<wire::GetSlaveDeviceResponse>, Status> {
-        let slaves = slaves_of(&self.gateway.snapshot());
+        let snapshot = self.gateway.snapshot();
         Ok(Response::new(wire::GetSlaveDeviceResponse {
-            slave_device_infos: slaves.iter().map(convert::slave_info).collect(),
+            slave_device_infos: snapshot.slaves.iter().map(convert::slave_info).collect(),
         }))
     }
 
@@ -276,10 +274,4 @@ impl Connect for ConnectService {
         self.calls.each(ids, generation, work).await?;
         Ok(Response::new(wire::DisableSslMultiResponse::default()))
     }
-}
-
-/// The published slave lists.
-// The snapshot does not hold them yet; once it has its field `slaves` this reads it.
-fn slaves_of(_: &Snapshot) -> Vec<Slaves> {
-    Vec::new()
 }

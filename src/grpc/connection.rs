@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -12,15 +13,18 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::grpc::client_certificate::ClientCertificate;
 use crate::grpc::stop::Stop;
 
 /// What every HTTP/2 client says first.
 pub const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Who called; found in the extensions of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub address: SocketAddr,
+    /// What it showed in its handshake, which verified it.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// Makes the handshake and waits for a client that speaks HTTP/2: a peer that says nothing after its handshake would
@@ -39,10 +43,29 @@ pub async fn secure(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStrea
     Ok(stream)
 }
 
+/// The certificate that a client showed in its handshake.
+///
+/// # Errors
+/// When it does not parse, though TLS took it: nobody could say whose it is.
+pub fn shown_certificate(
+    stream: &TlsStream<TcpStream>,
+) -> io::Result<Option<Arc<ClientCertificate>>> {
+    let (_, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let read = |der| {
+        let unreadable =
+            || io::Error::new(io::ErrorKind::InvalidData, "the certificate is unreadable");
+        ClientCertificate::read(der)
+            .map(Arc::new)
+            .ok_or_else(unreadable)
+    };
+    shown.map(|der| read(der.as_ref())).transpose()
+}
+
 /// What tonic reads and writes.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
-    peer: SocketAddr,
+    peer: Peer,
     /// What was read of the client already and must be read again.
     preface: &'static [u8],
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -54,7 +77,7 @@ impl Connection {
     /// A connection on which [`secure`] has ended well; `slot` is held until it is gone.
     pub fn new(
         stream: TlsStream<TcpStream>,
-        peer: SocketAddr,
+        peer: Peer,
         slot: OwnedSemaphorePermit,
         mut cut: Stop,
     ) -> Self {
@@ -83,7 +106,7 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        Peer { address: self.peer }
+        self.peer.clone()
     }
 }
 

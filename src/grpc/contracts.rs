@@ -261,7 +261,10 @@ impl Summary {
     fn push(&mut self, text: &str) -> Option<()> {
         let room = SUMMARY_MAX - 1 - self.length;
         let fits = text.chars().count() <= room;
-        let end = text.char_indices().nth(room).map_or(text.len(), |(at, _)| at);
+        let end = text
+            .char_indices()
+            .nth(room)
+            .map_or(text.len(), |(at, _)| at);
         self.text.push_str(&text[..end]);
         self.length += text[..end].chars().count();
         fits.then_some(())
@@ -345,7 +348,10 @@ mod tests {
         let bytes = retry.encode_to_vec();
         let told = CONTRACTS.summary("gatehouse.v1.Fleet/RetryNow", &bytes);
         assert!(told.starts_with("device_ids 1, 2, 3, "), "{told}");
-        assert!(told.ends_with('…') && told.chars().count() == SUMMARY_MAX, "{told}");
+        assert!(
+            told.ends_with('…') && told.chars().count() == SUMMARY_MAX,
+            "{told}"
+        );
         let short = CONTRACTS.summary("gatehouse.v1.Fleet/RetryNow", &bytes[..5]);
         assert_eq!(short, "device_ids 1, 2…");
     }

@@ -23,11 +23,13 @@ use crate::grpc::proto::gatehouse::v1::identities_server::IdentitiesServer;
 use crate::grpc::routes::Routes;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::stop;
+use crate::grpc::testing;
 use crate::identity::Secrets;
 use crate::link::link_key::LinkKey;
 use crate::session::KeyLookup;
 use crate::session::requests::{Answered, RequestError};
 use crate::vault::testing::{Script, World, error, id, named, ok};
+use tonic::service::interceptor::InterceptedService;
 
 const CREDENTIAL: i32 = wire::SecretKind::Credential as i32;
 const LINK_KEY: i32 = wire::SecretKind::LinkKey as i32;
@@ -65,7 +67,7 @@ impl Fleet for Doubles {
 }
 
 struct Served {
-    client: IdentitiesClient<Channel>,
+    client: IdentitiesClient<InterceptedService<Channel, testing::Bearer>>,
     vault: Vault,
     world: World,
     doubles: Doubles,
@@ -117,16 +119,14 @@ async fn serve() -> Served {
     let (server_tls, client_tls) = tls();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let settings = Settings::new(
-        Arc::new(ArcSwap::from_pointee(server_tls)),
-        Arc::new(|_| true),
-    );
+    let settings = Settings::new(Arc::new(ArcSwap::from_pointee(server_tls)));
     let (stopper, _) = stop::channel();
+    let (guard, token) = testing::guard_with_admin().await;
     let service = IdentitiesService::new(vault.clone(), doubles.clone());
-    let routes = Routes::default().with(IdentitiesServer::new(service));
+    let routes = Routes::new(guard).with(IdentitiesServer::new(service));
     let server = Server::start(listener, settings, routes, stopper);
     Served {
-        client: IdentitiesClient::new(channel(address, client_tls).await),
+        client: IdentitiesClient::with_interceptor(channel(address, client_tls).await, token),
         vault,
         world,
         doubles,

@@ -1,9 +1,15 @@
 //! The gRPC services.
 
+pub mod access;
+#[cfg(test)]
+mod access_tests;
 pub mod admin;
 pub mod approvals;
 pub mod approvals_view;
+pub mod audit;
+pub mod body;
 pub mod capability;
+pub mod client_certificate;
 pub mod connect;
 pub mod connection;
 pub mod connection_mode;
@@ -11,9 +17,11 @@ pub mod content;
 pub mod contracts;
 pub mod convert;
 pub mod device;
+pub mod first_token;
 pub mod fleet;
 pub mod fleet_view;
 pub mod generation;
+pub mod guard;
 pub mod identities;
 pub mod ip_config;
 pub mod multi;
@@ -28,6 +36,7 @@ pub mod status;
 pub mod stop;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 pub mod watch;
 
 /// The messages and services of the contracts in `proto/`, nested as their packages are.
@@ -71,15 +80,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::config;
+use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
 use crate::grpc::approvals::ApprovalsService;
+use crate::grpc::audit::Audit;
 use crate::grpc::connect::{ConnectService, DeviceCalls};
 use crate::grpc::connection_mode::Advertised;
 use crate::grpc::device::DeviceService;
 use crate::grpc::fleet::FleetService;
+use crate::grpc::guard::Guard;
+use crate::grpc::identities::IdentitiesService;
 use crate::grpc::network::NetworkService;
+use crate::grpc::proto::gatehouse::v1::access_server::AccessServer;
 use crate::grpc::proto::gatehouse::v1::approvals_server::ApprovalsServer;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
+use crate::grpc::proto::gatehouse::v1::identities_server::IdentitiesServer;
 use crate::grpc::proto::gsdk::admin::admin_server::AdminServer;
 use crate::grpc::proto::gsdk::connect::connect_server::ConnectServer;
 use crate::grpc::proto::gsdk::device::device_server::DeviceServer;
@@ -91,8 +106,26 @@ use crate::grpc::routes::Routes;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::slaves::SlavesService;
 use crate::grpc::ssl::{Roots, Ssl, TlsCredentials};
+use crate::grpc::stop::Stop;
+use crate::grpc::tokens::Credentials;
 use crate::handle::Gateway;
 use crate::search::udp::Searcher;
+use crate::store::Store;
+use crate::vault::Vault;
+
+/// What the services reach, and how they serve it.
+pub struct Services {
+    pub gateway: Gateway,
+    pub store: Store,
+    pub vault: Vault,
+    /// Tokens, and which certificates of clients are revoked.
+    pub callers: Arc<Credentials>,
+    /// From where nothing need be shown.
+    pub access: config::Grpc,
+    /// How long the refusal of a pending device holds when the call does not say.
+    pub refusal_for: Duration,
+    pub devices: DeviceSettings,
+}
 
 /// What the calls on devices are made with.
 pub struct DeviceSettings {
@@ -106,44 +139,61 @@ pub struct DeviceSettings {
 }
 
 /// Starts to serve a gateway to who connects to `listener`.
-pub fn serve(
-    gateway: Gateway,
-    settings: Settings,
-    devices: DeviceSettings,
-    refusal_for: Duration,
-    listener: TcpListener,
-) -> Server {
+pub fn serve(services: Services, settings: Settings, listener: TcpListener) -> Server {
     let (stopper, stop) = stop::channel();
-    let size_max = settings.message_size_max;
-    let resources = Resources::new(gateway.clone());
-    let in_flight_max = devices.multi_in_flight_max;
-    let device = DeviceService::new(resources.clone(), devices.capability_numbers);
-    let network = NetworkService::new(resources.clone(), in_flight_max);
-    let slaves = SlavesService::new(resources.clone());
-    let is_listening = devices.advertised.tls_port.is_some();
-    let calls = DeviceCalls {
-        advertised: devices.advertised,
-        ssl: Ssl::new(
-            resources.clone(),
-            devices.credentials,
-            devices.roots,
-            is_listening,
-        ),
-        resources,
-        searcher: Searcher::new(devices.search),
-        in_flight_max,
-    };
-    let connect = ConnectService::new(gateway.clone(), calls, stop.clone());
-    let approvals = ApprovalsService::new(gateway.clone(), refusal_for);
-    let fleet = FleetService::new(gateway, stop);
-    let routes = Routes::default()
-        .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
-        .with(DeviceServer::new(device).max_decoding_message_size(size_max))
-        .with(NetworkServer::new(network).max_decoding_message_size(size_max))
-        .with(Rs485Server::new(slaves.clone()).max_decoding_message_size(size_max))
-        .with(WiegandServer::new(slaves).max_decoding_message_size(size_max))
-        .with(AdminServer::new(AdminService).max_decoding_message_size(size_max))
-        .with(ApprovalsServer::new(approvals).max_decoding_message_size(size_max))
-        .with(FleetServer::new(fleet).max_decoding_message_size(size_max));
+    let routes = services.routes(settings.message_size_max, stop);
     Server::start(listener, settings, routes, stopper)
+}
+
+impl Services {
+    fn routes(self, size_max: usize, stop: Stop) -> Routes {
+        let Self {
+            gateway,
+            store,
+            vault,
+            callers,
+            access,
+            refusal_for,
+            devices,
+        } = self;
+        let audit = Audit::new(store);
+        let is_open = Arc::new(move |peer| access.is_open_to(peer));
+        let guard = Guard::new(Arc::clone(&callers), is_open, audit.clone());
+        let resources = Resources::new(gateway.clone());
+        let in_flight_max = devices.multi_in_flight_max;
+        let device = DeviceService::new(resources.clone(), devices.capability_numbers);
+        let network = NetworkService::new(resources.clone(), in_flight_max);
+        let slaves = SlavesService::new(resources.clone());
+        let calls = devices.calls(resources);
+        let connect = ConnectService::new(gateway.clone(), calls, stop.clone());
+        let approvals = ApprovalsService::new(gateway.clone(), refusal_for);
+        let identities = IdentitiesService::new(vault, gateway.clone());
+        let fleet = FleetService::new(gateway, stop);
+        let access = AccessService::new(callers, audit);
+        Routes::new(guard)
+            .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
+            .with(DeviceServer::new(device).max_decoding_message_size(size_max))
+            .with(NetworkServer::new(network).max_decoding_message_size(size_max))
+            .with(Rs485Server::new(slaves.clone()).max_decoding_message_size(size_max))
+            .with(WiegandServer::new(slaves).max_decoding_message_size(size_max))
+            .with(AdminServer::new(AdminService).max_decoding_message_size(size_max))
+            .with(FleetServer::new(fleet).max_decoding_message_size(size_max))
+            .with(ApprovalsServer::new(approvals).max_decoding_message_size(size_max))
+            .with(IdentitiesServer::new(identities).max_decoding_message_size(size_max))
+            .with(AccessServer::new(access).max_decoding_message_size(size_max))
+    }
+}
+
+impl DeviceSettings {
+    fn calls(self, resources: Resources) -> DeviceCalls {
+        let is_listening = self.advertised.tls_port.is_some();
+        let (credentials, roots) = (self.credentials, self.roots);
+        DeviceCalls {
+            advertised: self.advertised,
+            ssl: Ssl::new(resources.clone(), credentials, roots, is_listening),
+            resources,
+            searcher: Searcher::new(self.search),
+            in_flight_max: self.multi_in_flight_max,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Hands each call to the service it names, and puts right what the codes of the wire demand.
+//! Hands each call to the service it names, once its caller may make it, and puts right what the codes of the wire demand.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
@@ -17,7 +18,12 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+use crate::access::Caller;
+use crate::access::calls::{Rule, rule};
+use crate::grpc::body::{Overheard, Watched, Withdrawn, code};
+use crate::grpc::connection::Peer;
 use crate::grpc::generation::{Call, Target};
+use crate::grpc::guard::Guard;
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -25,13 +31,23 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 /// The services of one server, by name. Cheap to clone.
 ///
 /// Both generations of paths reach a service; its handler finds the
-/// [`Generation`](crate::grpc::generation::Generation) in the extensions of the request.
-#[derive(Clone, Default)]
+/// [`Generation`](crate::grpc::generation::Generation) and the [`Caller`] in the extensions of the
+/// request.
+#[derive(Clone)]
 pub struct Routes {
+    guard: Guard,
     handlers: Arc<HashMap<&'static str, Handler>>,
 }
 
 impl Routes {
+    /// No service yet; the guard judges every call before any of them sees it.
+    pub fn new(guard: Guard) -> Self {
+        Self {
+            guard,
+            handlers: Arc::default(),
+        }
+    }
+
     /// Adds a service under its own name.
     #[must_use]
     pub fn with<S>(mut self, service: S) -> Self
@@ -48,27 +64,78 @@ impl Routes {
         self
     }
 
+    /// Judges the caller before anything is told of what is served, then hands the call over.
     fn route(&self, mut request: Request<Body>) -> Answer {
+        let peer = request.extensions().get::<Peer>().cloned();
         let path = request.uri().path().to_owned();
-        let Some(call) = Call::parse(&path) else {
-            return refuse(format!("malformed path {path}"));
+        let call = Call::parse(&path);
+        let target = call.and_then(|call| call.target(|name| self.handlers.contains_key(name)));
+        let rule = call
+            .zip(target.as_ref())
+            .and_then(|(call, target)| rule(&format!("{}/{}", target.service, call.method)));
+        let pass = match self.guard.admit(peer.as_ref(), request.headers()) {
+            Ok(pass) => pass,
+            Err(refusal) => {
+                if let Some(rule) = rule.filter(|rule| rule.changes) {
+                    self.guard.audit.stranger(peer.as_ref(), rule.call);
+                }
+                return refuse(refusal.into());
+            }
         };
-        let handler = call
-            .target(|name| self.handlers.contains_key(name))
-            .and_then(|target| {
-                let handler = self.handlers.get(target.service.as_str())?.clone();
-                readdress(&mut request, &target, call.method).then_some(handler)
-            });
+        let Some(call) = call else {
+            return unimplemented(format!("malformed path {path}"));
+        };
+        let handler = target.and_then(|target| {
+            let handler = self.handlers.get(target.service.as_str())?.clone();
+            readdress(&mut request, &target, call.method).then_some(handler)
+        });
         let Some(handler) = handler else {
-            return refuse(format!("unknown service {}", call.service));
+            return unimplemented(format!("unknown service {}", call.service));
         };
         let unknown_method = format!(
             "unknown method {} for service {}",
             call.method, call.service
         );
+        let Some(rule) = rule else {
+            return unimplemented(unknown_method);
+        };
+        let mut ticket = rule.changes.then(|| {
+            self.guard
+                .audit
+                .begin(&pass.caller.name, peer.as_ref(), rule.call)
+        });
+        if pass.caller.role < rule.needs {
+            if let Some(ticket) = &mut ticket {
+                ticket.ended(Code::PermissionDenied);
+            }
+            return refuse(wrong_role(&pass.caller, rule));
+        }
+        request.extensions_mut().insert(pass.caller.clone());
+        if let Some(ticket) = &ticket {
+            let heard = ticket.heard();
+            request = request.map(|body| Body::new(Overheard { body, heard }));
+        }
+        let withdrawn = Guard::can_end(&pass)
+            .then(|| -> Withdrawn { Box::pin(self.guard.clone().withdrawn(pass)) });
+        let deadline = deadline(request.headers());
         Box::pin(async move {
-            let response = handler.oneshot(request).await?;
-            Ok(put_right(response, unknown_method))
+            // It is written when the call ends, also when it is dropped before.
+            let mut ticket = ticket;
+            let response = in_time(handler.oneshot(request), deadline).await?;
+            let response = put_right(response, unknown_method);
+            if response.headers().contains_key(Status::GRPC_STATUS) {
+                if let Some(ticket) = &mut ticket {
+                    ticket.ended(code(response.headers()));
+                }
+                return Ok(response);
+            }
+            Ok(response.map(|body| {
+                Body::new(Watched {
+                    body: Some(body),
+                    withdrawn,
+                    ticket,
+                })
+            }))
         })
     }
 }
@@ -83,25 +150,43 @@ impl Service<Request<Body>> for Routes {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answer {
-        // The timer must start here and not at the first poll: tonic starts one of its own right
-        // after this call, and that one would answer CANCELLED.
-        let deadline = grpc_timeout(request.headers()).map(tokio::time::sleep);
-        let answer = self.route(request);
-        match deadline {
-            None => answer,
-            Some(deadline) => Box::pin(async move {
-                tokio::select! {
-                    biased;
-                    response = answer => response,
-                    () = deadline => Ok(Status::deadline_exceeded("the deadline of the call has passed").into_http()),
-                }
-            }),
-        }
+        self.route(request)
     }
 }
 
-fn refuse(message: String) -> Answer {
-    Box::pin(async move { Ok(Status::unimplemented(message).into_http()) })
+/// The timer must start with the call and not at the first poll: tonic starts one of its own right
+/// after the call, and that one would answer CANCELLED.
+fn deadline(headers: &HeaderMap) -> Option<Sleep> {
+    grpc_timeout(headers).map(tokio::time::sleep)
+}
+
+async fn in_time(
+    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
+    deadline: Option<Sleep>,
+) -> Result<Response<Body>, Infallible> {
+    let Some(deadline) = deadline else {
+        return answer.await;
+    };
+    tokio::select! {
+        biased;
+        response = answer => response,
+        () = deadline => Ok(Status::deadline_exceeded("the deadline of the call has passed").into_http()),
+    }
+}
+
+fn wrong_role(caller: &Caller, rule: Rule) -> Status {
+    let (Rule { call, needs, .. }, role) = (rule, caller.role);
+    Status::permission_denied(format!(
+        "{call} wants the role {needs}, and {caller} has the role {role}"
+    ))
+}
+
+fn refuse(status: Status) -> Answer {
+    Box::pin(async move { Ok(status.into_http()) })
+}
+
+fn unimplemented(message: String) -> Answer {
+    refuse(Status::unimplemented(message))
 }
 
 /// Gives the request the name under which the service is served, and its generation.
@@ -169,14 +254,14 @@ mod tests {
     use crate::grpc::generation::Generation;
     use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
     use crate::grpc::stop;
-    use crate::grpc::testing::{Seen, Stub};
+    use crate::grpc::testing::{self, Seen, Stub};
 
     /// Answers with the path and the generation that reached it.
     #[derive(Clone)]
     struct Echo;
 
     impl NamedService for Echo {
-        const NAME: &'static str = "gsdk.echo.Echo";
+        const NAME: &'static str = "gsdk.connect.Connect";
     }
 
     impl Service<Request<Body>> for Echo {
@@ -199,7 +284,8 @@ mod tests {
         let (stopper, stop) = stop::channel();
         let (calls, seen) = mpsc::unbounded_channel();
         let fleet = FleetServer::new(Stub { stop, calls }).max_decoding_message_size(64);
-        (Routes::default().with(Echo).with(fleet), seen, stopper)
+        let guard = testing::open_guard();
+        (Routes::new(guard).with(Echo).with(fleet), seen, stopper)
     }
 
     /// A call with one message. Its bytes are ASCII, because a text is the one ready-made body.
@@ -209,6 +295,7 @@ mod tests {
         Request::builder()
             .method("POST")
             .uri(path)
+            .extension(testing::loopback_peer())
             .body(Body::new(body))
             .expect("a request")
     }
@@ -223,11 +310,17 @@ mod tests {
     #[tokio::test]
     async fn both_generations_reach_one_handler() {
         for (path, seen) in [
-            ("/gsdk.echo.Echo/Say", "Some(Prefixed) /gsdk.echo.Echo/Say"),
-            ("/echo.Echo/Say", "Some(Bare) /gsdk.echo.Echo/Say"),
             (
-                "http://gate:4000/echo.Echo/Say",
-                "Some(Bare) http://gate:4000/gsdk.echo.Echo/Say",
+                "/gsdk.connect.Connect/Disconnect",
+                "Some(Prefixed) /gsdk.connect.Connect/Disconnect",
+            ),
+            (
+                "/connect.Connect/Disconnect",
+                "Some(Bare) /gsdk.connect.Connect/Disconnect",
+            ),
+            (
+                "http://gate:4000/connect.Connect/Disconnect",
+                "Some(Bare) http://gate:4000/gsdk.connect.Connect/Disconnect",
             ),
         ] {
             assert_eq!(status(path, "").await, (Code::Aborted, seen.to_owned()));
@@ -249,6 +342,30 @@ mod tests {
                 status(path, "").await,
                 (Code::Unimplemented, text.to_owned())
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_rule_is_not_served_even_where_there_is_code_for_it() {
+        let (code, text) = status("/connect.Connect/Say", "").await;
+        assert_eq!(code, Code::Unimplemented);
+        assert_eq!(text, "unknown method Say for service connect.Connect");
+    }
+
+    #[tokio::test]
+    async fn strangers_learn_nothing_of_what_is_served() {
+        for path in [
+            "/gatehouse.v1.Fleet/Get",
+            "/a.B/C",
+            "/gatehouse.v1.Fleet/Fly",
+            "/nonsense",
+        ] {
+            let (mut routes, _seen, _stopper) = routes();
+            let mut request = request(path, "");
+            request.extensions_mut().remove::<Peer>();
+            let Ok(response) = routes.call(request).await;
+            let status = Status::from_header_map(response.headers()).expect("a status");
+            assert_eq!(status.code(), Code::Unauthenticated, "{path}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The gRPC server: TLS always, one slow or silent peer hinders nobody, and it stops when told.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::grpc::connection::{Connection, secure};
+use crate::grpc::connection::{Connection, Peer, secure, shown_certificate};
 use crate::grpc::routes::Routes;
 use crate::grpc::stop::{self, Stop, Stopper};
 
@@ -25,18 +25,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections whose handshake is done and that tonic has not taken yet.
 const READY_MAX: usize = 16;
 
-/// Whether a peer may connect from this address.
-pub type PeerAllowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
-
 /// How to serve.
 #[derive(Clone)]
 pub struct Settings {
     /// Read at each handshake, so that a new certificate counts from the next connection on. Must
     /// offer the ALPN protocol `h2`.
     pub tls: Arc<ArcSwap<ServerConfig>>,
-    /// Asked before the handshake; peers on IPv6 sockets with an IPv4 address are asked for by
-    /// the latter.
-    pub peer_allowed: PeerAllowed,
     /// The largest request, in bytes.
     pub message_size_max: usize,
     /// Clients connected at once, those in the handshake included; one more is closed at once.
@@ -57,10 +51,9 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults, where they do not depend on the installation.
-    pub fn new(tls: Arc<ArcSwap<ServerConfig>>, peer_allowed: PeerAllowed) -> Self {
+    pub fn new(tls: Arc<ArcSwap<ServerConfig>>) -> Self {
         Self {
             tls,
-            peer_allowed,
             message_size_max: MESSAGE_SIZE_MAX,
             connections_max: 1024,
             handshakes_max: 256,
@@ -191,10 +184,6 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
-        if !(self.settings.peer_allowed)(peer.ip().to_canonical()) {
-            tracing::info!(%peer, "grpc peer refused: its network is not open");
-            return;
-        }
         let Ok(slot) = self.connections.clone().try_acquire_owned() else {
             let connections_max = self.settings.connections_max;
             tracing::warn!(%peer, connections_max, "grpc peer refused: too many connections");
@@ -207,8 +196,17 @@ impl Acceptor {
         tokio::spawn(async move {
             let accepted = tokio::time::timeout(deadline, secure(&tls, stream)).await;
             drop(handshake);
+            let accepted = accepted.map(|secured| {
+                let stream = secured?;
+                Ok::<_, io::Error>((shown_certificate(&stream)?, stream))
+            });
             match accepted {
-                Ok(Ok(stream)) => {
+                Ok(Ok((certificate, stream))) => {
+                    let address = peer;
+                    let peer = Peer {
+                        address,
+                        certificate,
+                    };
                     let connection = Connection::new(stream, peer, slot, cut);
                     // It fails when the server has stopped, which closes the connection.
                     let _ = ready.send(Ok(connection)).await;

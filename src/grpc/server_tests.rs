@@ -17,7 +17,7 @@ use crate::grpc::connection::PREFACE;
 use crate::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gatehouse::v1::{GetRequest, ListRequest, RetryNowRequest, WatchRequest};
-use crate::grpc::testing::{Seen, Stub};
+use crate::grpc::testing::{self, Seen, Stub};
 
 const MESSAGE_SIZE: usize = 3 << 20;
 
@@ -61,14 +61,15 @@ async fn world(change: impl FnOnce(&mut Settings)) -> World {
         .await
         .expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let mut settings = Settings::new(tls.clone(), Arc::new(|_| true));
+    let mut settings = Settings::new(tls.clone());
     settings.message_size_max = MESSAGE_SIZE;
     change(&mut settings);
     let (stopper, stop) = stop::channel();
     let (calls, seen) = mpsc::unbounded_channel();
     let fleet =
         FleetServer::new(Stub { stop, calls }).max_decoding_message_size(settings.message_size_max);
-    let server = Server::start(listener, settings, Routes::default().with(fleet), stopper);
+    let routes = Routes::new(testing::open_guard()).with(fleet);
+    let server = Server::start(listener, settings, routes, stopper);
     World {
         server,
         address,
@@ -201,16 +202,6 @@ async fn whoever_speaks_no_http2_is_closed() {
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).await.expect("sent");
     assert!(until_closed(stream).await.is_empty());
-}
-
-#[tokio::test]
-async fn peers_of_closed_networks_are_refused() {
-    let world = world(|settings| {
-        settings.peer_allowed = Arc::new(|ip| ip != IpAddr::from(Ipv4Addr::LOCALHOST));
-    })
-    .await;
-    assert!(until_closed(world.tcp().await).await.is_empty());
-    world.client().await.expect_err("refused");
 }
 
 #[tokio::test]

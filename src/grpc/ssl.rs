@@ -6,6 +6,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use tonic::Status;
 
@@ -14,6 +16,7 @@ use crate::device::{ConnectionMode, DeviceId, LinkKind};
 use crate::grpc::content::{Content, ResourceError};
 use crate::grpc::resource::Resources;
 use crate::identity::{Identity, Proof};
+use crate::vault::Vault;
 
 const SECURITY_SSL: &str = "security/ssl";
 
@@ -52,6 +55,44 @@ pub trait TlsCredentials: Send + Sync {
         device: DeviceId,
         identity: &'a Identity,
     ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+impl TlsCredentials for Vault {
+    fn begin<'a>(
+        &'a self,
+        _: DeviceId,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<Option<String>, String>> {
+        let begun = self.begin_tls_credential(identity.clone());
+        begun.map_err(|error| error.to_string()).boxed()
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        _: DeviceId,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let confirmed = self.confirm_tls_credential(identity.clone());
+        confirmed.map_err(|error| error.to_string()).boxed()
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        _: DeviceId,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let abandoned = self.abandon_tls_credential(identity.clone());
+        abandoned.map_err(|error| error.to_string()).boxed()
+    }
+
+    fn withdraw<'a>(
+        &'a self,
+        _: DeviceId,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let withdrawn = self.withdraw_tls_credential(identity.clone());
+        withdrawn.map_err(|error| error.to_string()).boxed()
+    }
 }
 
 /// Turns tls on and off on devices. Cheap to clone.

@@ -126,6 +126,13 @@ impl Certs {
         Ok(certs)
     }
 
+    /// The roots as PEM text, as devices and clients are given them.
+    pub fn roots_pem(&self) -> String {
+        let pem =
+            |root: &CertificateDer<'_>| pem::encode(&pem::Pem::new("CERTIFICATE", root.as_ref()));
+        self.roots.iter().map(pem).collect()
+    }
+
     fn read(dir: &Path, roots: Roots) -> Result<Self, CertsError> {
         Ok(Self {
             crls: crls(dir, &roots.certificates)?,

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod certs;
 pub mod dial;
 pub mod gateway_key;
+pub mod grpc_tls;
 pub mod host_names;
 pub mod issued;
 pub mod key_files;

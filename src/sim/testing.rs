@@ -32,7 +32,7 @@ impl House {
 
     pub fn operator(&self) -> CertificatePair {
         let role = Role::operator("alice").unwrap();
-        self.authority.operator(&role, clock::now()).unwrap()
+        self.authority.client(&role, clock::now()).unwrap()
     }
 
     /// A device that trusts it.

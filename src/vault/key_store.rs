@@ -10,10 +10,9 @@ use crate::link::key_files::{self, KeyFileError};
 use crate::link::keyring::LinkKeys;
 use crate::link::link_key::LinkKey;
 use crate::link::private_file::{self, FileError};
+use crate::link::seal::Sealer;
 
 const DEVICES: &str = "device";
-/// A key that a device was given and has not used yet.
-const PROVISIONAL: &str = "new";
 /// Until when the key before holds: milliseconds since the Unix epoch, in decimal.
 const GRACE: &str = "grace";
 
@@ -71,28 +70,21 @@ pub trait KeyStore: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct KeyDir {
     dir: PathBuf,
+    sealer: Sealer,
 }
 
 impl KeyDir {
-    pub const fn new(dir: PathBuf) -> Self {
-        Self { dir }
-    }
-
-    fn own(&self, id: DeviceId) -> PathBuf {
-        key_files::device_path(&self.dir, id)
-    }
-
-    fn provisional(&self, id: DeviceId) -> PathBuf {
-        self.own(id).with_extension(PROVISIONAL)
+    pub const fn new(dir: PathBuf, sealer: Sealer) -> Self {
+        Self { dir, sealer }
     }
 
     fn grace(&self, id: DeviceId) -> PathBuf {
-        self.own(id).with_extension(GRACE)
+        key_files::device_path(&self.dir, id).with_extension(GRACE)
     }
 
-    /// The devices that have a file with this extension.
-    fn devices_with(&self, extension: &str) -> Result<Vec<(DeviceId, PathBuf)>, KeyFileError> {
-        let mut found = Vec::new();
+    /// Until when the keys before provisional ones hold.
+    fn graces(&self) -> Result<HashMap<DeviceId, u64>, KeyFileError> {
+        let mut found = HashMap::new();
         let dir = &self.dir.join(DEVICES);
         let entries = match fs::read_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -100,8 +92,8 @@ impl KeyDir {
         };
         for entry in entries {
             let path = entry.map_err(FileError::io(dir, "read"))?.path();
-            if path.extension().is_some_and(|own| own == extension) {
-                found.push((device_of(&path)?, path));
+            if path.extension().is_some_and(|own| own == GRACE) {
+                found.insert(device_of(&path)?, read_grace(&path)?);
             }
         }
         Ok(found)
@@ -110,22 +102,14 @@ impl KeyDir {
 
 impl KeyStore for KeyDir {
     fn load(&self) -> Result<Loaded, KeyFileError> {
-        let mut keys = key_files::load(&self.dir)?;
-        for (id, path) in self.devices_with(PROVISIONAL)? {
-            let text = private_file::read_private(&path)?;
-            let key = LinkKey::from_hex(&text);
-            let key = key.map_err(|source| KeyFileError::Key { path, source })?;
-            keys.provisional.push((id, key));
-        }
-        let mut graces = HashMap::new();
-        for (id, path) in self.devices_with(GRACE)? {
-            graces.insert(id, read_grace(&path)?);
-        }
-        Ok(Loaded { keys, graces })
+        Ok(Loaded {
+            keys: key_files::load(&self.dir, &self.sealer)?,
+            graces: self.graces()?,
+        })
     }
 
     fn write(&self, id: DeviceId, key: &LinkKey) -> Result<(), KeyFileError> {
-        key_files::write(&self.own(id), key)
+        key_files::file_device_key(&self.dir, id, key, &self.sealer).map(|_| ())
     }
 
     /// The grace is written first: alone it says nothing.
@@ -138,32 +122,24 @@ impl KeyStore for KeyDir {
         self.drop_provisional(id)?;
         if let Some(until) = old_holds_until {
             let path = self.grace(id);
-            private_file::make_private_dir(&self.dir.join(DEVICES))?;
             private_file::write_private(&path, &format!("{until}\n"))?;
         }
-        key_files::write(&self.provisional(id), key)
+        key_files::write_provisional(&self.dir, id, key, &self.sealer)
     }
 
     fn promote(&self, id: DeviceId) -> Result<(), KeyFileError> {
-        let (from, to) = (self.provisional(id), self.own(id));
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            renamed => {
-                renamed.map_err(FileError::io(&to, "written"))?;
-                sync_dir_of(&to)?;
-            }
-        }
+        key_files::promote(&self.dir, id)?;
         remove_file(&self.grace(id))
     }
 
     fn drop_provisional(&self, id: DeviceId) -> Result<(), KeyFileError> {
-        remove_file(&self.provisional(id))?;
+        key_files::drop_provisional(&self.dir, id)?;
         remove_file(&self.grace(id))
     }
 
     fn remove(&self, id: DeviceId) -> Result<(), KeyFileError> {
         self.drop_provisional(id)?;
-        remove_file(&self.own(id))
+        key_files::remove_device_key(&self.dir, id).map(|_| ())
     }
 }
 
@@ -229,7 +205,7 @@ mod tests {
     #[test]
     fn a_key_goes_through_its_life() {
         let dir = tempfile::tempdir().unwrap();
-        let store = KeyDir::new(dir.path().to_owned());
+        let store = KeyDir::new(dir.path().to_owned(), Sealer::new([9; 32]));
         assert_eq!(of_seven(&store), (None, None, None));
         store.write_provisional(id(7), &key(1), None).unwrap();
         assert_eq!(of_seven(&store), (None, Some(key(1)), None));
@@ -253,7 +229,7 @@ mod tests {
     #[test]
     fn a_key_is_never_overwritten_by_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
-        let store = KeyDir::new(dir.path().to_owned());
+        let store = KeyDir::new(dir.path().to_owned(), Sealer::new([9; 32]));
         store.write(id(7), &key(1)).unwrap();
         store.write(id(7), &key(2)).unwrap_err();
         assert_eq!(of_seven(&store), (Some(key(1)), None, None));
@@ -262,7 +238,7 @@ mod tests {
     #[test]
     fn what_is_no_grace_is_told_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let store = KeyDir::new(dir.path().to_owned());
+        let store = KeyDir::new(dir.path().to_owned(), Sealer::new([9; 32]));
         store.write_provisional(id(7), &key(1), Some(1)).unwrap();
         fs::write(store.grace(id(7)), "soon").unwrap();
         let error = store.load().unwrap_err().to_string();

@@ -13,6 +13,7 @@ use crate::device::{DeviceId, LinkKind};
 use crate::identity::Identity;
 use crate::link::keyring::Keyring;
 use crate::link::link_key::LinkKey;
+use crate::link::seal::Sealer;
 use crate::registry::StoreChange;
 use crate::registry::records::{Record, RecordKey};
 use crate::session::machine::Request;
@@ -36,7 +37,7 @@ impl Default for World {
     fn default() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         Self {
-            keys: KeyDir::new(directory.path().to_owned()),
+            keys: KeyDir::new(directory.path().to_owned(), Sealer::new([9; 32])),
             records: Arc::default(),
             refuses: Arc::default(),
             told: Arc::default(),

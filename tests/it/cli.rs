@@ -78,7 +78,10 @@ fn a_configuration_that_cannot_be_is_one_clear_line() {
         said.contains("reconnect.min") || said.contains("fortnight"),
         "{said}"
     );
-    let said = refusal(&start_with(folder.path(), "grpc.listen = \"0.0.0.0:0\""));
+    let said = refusal(&start_with(
+        folder.path(),
+        "grpc.client_certificates = \"required\"\ngrpc.open_to = [\"10.0.0.0/8\"]",
+    ));
     assert!(
         said.contains("open_to") && said.contains("client_certificates"),
         "{said}"

@@ -121,7 +121,7 @@ fn grpc_codes(to: SocketAddr, root: &str) -> Vec<(String, Option<Code>)> {
             return Vec::new();
         };
         let mut codes = Vec::new();
-        for call in calls::all() {
+        for call in calls::RULES.iter().map(|rule| rule.call) {
             let mut grpc = tonic::client::Grpc::new(channel.clone());
             grpc.ready().await.expect("ready");
             let path = format!("/{call}").parse().expect("a path");

@@ -1,6 +1,9 @@
 //! A device that is led from one way of connecting to the other by calls alone.
 
+use std::time::Duration;
+
 use gatehouse::grpc::proto::gatehouse::v1::approvals_client::ApprovalsClient;
+use gatehouse::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use gatehouse::grpc::proto::gatehouse::v1::identities_client::IdentitiesClient;
 use gatehouse::grpc::proto::gatehouse::v1::{
     ApproveRequest, ListIdentitiesRequest, ListPendingRequest, Proof, SecretKind,
@@ -10,12 +13,13 @@ use gatehouse::grpc::proto::gsdk::connect::{
     SetConnectionModeRequest, Status,
 };
 
-use crate::support::client::{self, Statuses, add, auto, listed};
+use crate::support::client::{Statuses, add, auto, listed};
 use crate::support::device::{self, Spec};
 use crate::support::gateway::TestGateway;
 use crate::support::{run, soon};
 
 const ID: u32 = 1001;
+const REDIAL: Duration = Duration::from_millis(50);
 
 #[test]
 fn a_device_is_switched_to_tls_and_to_dialling_by_calls_alone() {
@@ -26,10 +30,10 @@ fn a_device_is_switched_to_tls_and_to_dialling_by_calls_alone() {
         let admin = gateway.admin().await;
         let mut approvals = ApprovalsClient::new(admin.clone());
         let mut identities = IdentitiesClient::new(admin.clone());
-        let mut fleet = client::fleet(admin);
+        let mut fleet = FleetClient::new(admin);
 
         // Dialled, over aes, with the fleet key.
-        let device = device::listen(Spec::new(ID, &gateway)).await;
+        let device = device::listen(Spec::new(ID, &gateway).redial(REDIAL)).await;
         add(&mut client, vec![auto(ID, device.address())]).await;
         statuses.wait_for(ID, Status::TcpConnected).await;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Files and folders that take events and the time and return outputs.
 const PURE: &[&str] = &[
     "access.rs",
+    "access",
     "time.rs",
     "device.rs",
     "cause.rs",
@@ -62,6 +63,8 @@ const PURE: &[&str] = &[
     "grpc/content.rs",
     "grpc/ip_config.rs",
     "grpc/capability.rs",
+    "grpc/contracts.rs",
+    "grpc/client_certificate.rs",
     "grpc/fleet_view.rs",
     "grpc/approvals_view.rs",
     "grpc/watch.rs",
@@ -122,6 +125,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["codec", "search", "session", "registry", "handle", "vault"],
     ),
     ("sim", &["link", "codec", "search"]),
+    ("grpc", &["link", "registry", "store", "handle"]),
+    ("sim", &["link", "codec"]),
 ];
 
 const BASE: &[&str] = &[

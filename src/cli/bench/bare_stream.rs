@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, Ready, ready};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -19,10 +22,14 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::grpc::audit::Audit;
+use crate::grpc::guard::Guard;
 use crate::grpc::proto::gsdk::connect::{StatusChange, SubscribeStatusRequest};
 use crate::grpc::routes::Routes;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::stop;
+use crate::grpc::tokens::Credentials;
+use crate::store::{Retention, Store};
 
 /// Changes that wait for the client; the bench sends them one at a time.
 const CHANGES_MAX: usize = 16;
@@ -31,6 +38,25 @@ const CHANGES_MAX: usize = 16;
 #[derive(Clone)]
 pub(super) struct BareStream {
     changes: broadcast::Sender<StatusChange>,
+    /// The data directory of the guard, which lives as long as the server.
+    _data: Arc<TempDir>,
+}
+
+/// Takes everybody as anonymous, as the gateway does on loopback.
+fn open_guard(data: &Path) -> Result<Guard, Box<dyn Error>> {
+    let retention = Retention {
+        events_max: 1000,
+        age_max: Duration::from_secs(3600),
+        audit_max: 1000,
+    };
+    let (opened, _) = Store::open(data, retention)?;
+    let store = opened.run(|_, _| ())?;
+    let credentials = Arc::new(Credentials::new(store.clone(), []));
+    Ok(Guard::new(
+        credentials,
+        Arc::new(|_| true),
+        Audit::new(store),
+    ))
 }
 
 impl BareStream {
@@ -44,10 +70,12 @@ impl BareStream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let routes = Routes::default().with(Self {
+        let data = tempfile::tempdir()?;
+        let routes = Routes::new(open_guard(data.path())?).with(Self {
             changes: changes.clone(),
+            _data: Arc::new(data),
         });
-        let settings = Settings::new(Arc::new(ArcSwap::from_pointee(tls)), Arc::new(|_| true));
+        let settings = Settings::new(Arc::new(ArcSwap::from_pointee(tls)));
         let (stopper, _) = stop::channel();
         let server = Server::start(listener, settings, routes, stopper);
         Ok((server, address, changes))

@@ -15,10 +15,10 @@ use crate::gateway::Running;
 use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
 use crate::link::certs::Certs;
 use crate::link::gateway_key;
+use crate::link::grpc_tls;
 use crate::link::host_names::HostNames;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
-use crate::link::tls;
 use crate::registry::Command;
 use crate::registry::accept_filter::AcceptFilter;
 use crate::registry::snapshot::Snapshot;
@@ -167,7 +167,12 @@ impl Subject {
         let names = HostNames::of_this_machine(&[]);
         let sealer = gateway_key::read(&self.config.gateway_key())?;
         let certs = Certs::open(&self.config.certs_dir(), &names, &sealer, clock::now())?;
-        Ok(tls::grpc_server(&certs, ClientCertificates::Optional)?)
+        let revoked = certs.crls.clone();
+        Ok(grpc_tls::grpc_server(
+            &certs,
+            revoked,
+            ClientCertificates::Optional,
+        )?)
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::args::{LinkArg, Simulate};
 use super::plan::wrong;
+use crate::config::{gateway_key_in, keys_dir};
+use crate::link::gateway_key;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
 use crate::sim::link::Security;
@@ -14,7 +16,6 @@ use crate::sim::spec::Spec;
 use crate::sim::tls::{Options, OwnCertificate, Tls, Turned};
 
 /// In the data directory of a gateway.
-const KEYS: &str = "keys";
 const ROOT: &str = "certs/ca.crt";
 
 /// What all devices have, read before the first is started.
@@ -158,8 +159,8 @@ fn keys(arguments: &Simulate) -> Result<Keys, clap::Error> {
 
 /// The newest fleet key of the gateway with this data directory.
 fn fleet_key_of(dir: &Path) -> Result<LinkKey, clap::Error> {
-    let keys = key_files::load(&dir.join(KEYS)).map_err(wrong)?;
-    let newest = keys.fleet.into_iter().next();
+    let sealer = gateway_key::read(&gateway_key_in(dir)).map_err(wrong)?;
+    let newest = key_files::newest_fleet_key(&keys_dir(dir), &sealer).map_err(wrong)?;
     newest.ok_or_else(|| told(dir, &"holds no fleet key, start the gateway once"))
 }
 

@@ -2,7 +2,9 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::config::TlsVersion;
+use crate::config::gateway_key_in;
 use crate::link::certs::Certs;
+use crate::link::gateway_key;
 use crate::link::host_names::HostNames;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
@@ -196,12 +198,14 @@ fn too_few_files_are_told_with_the_count_that_they_allow() {
 fn the_data_directory_of_a_gateway_has_all_that_a_link_needs() {
     let dir = tempfile::tempdir().unwrap();
     let now = crate::clock::now();
-    Certs::open(&dir.path().join("certs"), &HostNames::loopback(), now).unwrap();
-    key_files::ensure_fleet_key(&dir.path().join("keys")).unwrap();
-    let key = key_files::load(&dir.path().join("keys"))
+    let sealer = gateway_key::open(&gateway_key_in(dir.path()), dir.path()).unwrap();
+    let certs = dir.path().join("certs");
+    Certs::open(&certs, &HostNames::loopback(), &sealer, now).unwrap();
+    let keys = dir.path().join("keys");
+    key_files::ensure_fleet_key(&keys, &sealer).unwrap();
+    let key = key_files::newest_fleet_key(&keys, &sealer)
         .unwrap()
-        .fleet
-        .remove(0);
+        .unwrap();
     let shown = dir.path().display();
     let (aes, _) = devices(&format!("--dial [::1]:1 --data-dir {shown}")).remove(0);
     assert!(matches!(aes.security, Security::Aes(of_fleet) if of_fleet == key));
@@ -210,7 +214,7 @@ fn the_data_directory_of_a_gateway_has_all_that_a_link_needs() {
         assert!(matches!(tls.security, Security::Tls(_)));
         assert_eq!(tls.state.key, Some(key.clone()));
     }
-    let certs = dir.path().join("certs").display().to_string();
+    let certs = certs.display().to_string();
     let own =
         format!("--ca {certs}/ca.crt --cert {certs}/server.crt --cert-key {certs}/server_key.pem");
     let turned = format!("--listen ::1 --link tls {own} --tls-turned --tls-versions 1.3");

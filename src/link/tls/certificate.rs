@@ -1,11 +1,11 @@
 //! What a certificate says of the device that shows it, and which ones a revocation list names.
 
-use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use crate::device::DeviceId;
 use crate::identity::{CertificateId, DeviceCertificate, Identity};
+use crate::link::revocation::certificate_id_of;
 
 const DEVICE: &str = "urn:gatehouse:device:";
 
@@ -34,7 +34,7 @@ pub fn revoked_ids(crl: &[u8]) -> Result<Vec<CertificateId>, Malformed> {
     let issuer = crl.issuer().as_raw();
     let revoked = crl.iter_revoked_certificates();
     Ok(revoked
-        .map(|entry| id(issuer, entry.raw_serial()))
+        .map(|entry| certificate_id_of(issuer, entry.raw_serial()))
         .collect())
 }
 
@@ -72,16 +72,7 @@ fn device(uri: &str) -> Option<DeviceId> {
 }
 
 fn id_of(certificate: &X509Certificate<'_>) -> CertificateId {
-    id(certificate.issuer().as_raw(), certificate.raw_serial())
-}
-
-fn id(issuer: &[u8], serial: &[u8]) -> CertificateId {
-    let digest = Sha256::new_with_prefix(issuer)
-        .chain_update(serial)
-        .finalize();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    CertificateId(id)
+    certificate_id_of(certificate.issuer().as_raw(), certificate.raw_serial())
 }
 
 #[cfg(test)]

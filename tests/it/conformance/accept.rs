@@ -2,11 +2,11 @@
 
 use gatehouse::grpc::proto::gsdk::connect::{
     AcceptFilter, GetAcceptFilterRequest, GetPendingListRequest, PendingDeviceInfo,
-    SetAcceptFilterRequest, Status,
+    SetAcceptFilterRequest,
 };
 
 use crate::support::client::{Client, Statuses, allow_all, listed, set_filter};
-use crate::support::device::{self, Event, Spec};
+use crate::support::device::{self, Event};
 use crate::support::gateway::TestGateway;
 use crate::support::link::{Link, on_both_links};
 use crate::support::run;

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::support::client::{self, Statuses, add, auto, connect_to, list, listed};
-use crate::support::device::{self, Event, Spec};
+use crate::support::device::{self, Event};
 use crate::support::gateway::TestGateway;
 use crate::support::link::{Link, on_both_links};
 use crate::support::{run, soon};

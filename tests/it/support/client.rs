@@ -12,6 +12,9 @@ use gatehouse::grpc::proto::gsdk::connect::{
 use gatehouse::time::unix_seconds;
 use http::Uri;
 use tonic::Streaming;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tower::util::MapRequest;
 
@@ -33,6 +36,29 @@ pub async fn channel(
         .tls_config(tls)?
         .connect()
         .await
+}
+
+/// A channel whose calls carry a token.
+pub type Admin = InterceptedService<Channel, Bearer>;
+
+/// Puts a token beside each call.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(
+        &mut self,
+        mut request: tonic::Request<()>,
+    ) -> Result<tonic::Request<()>, tonic::Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+pub fn with_token(channel: Channel, token: &str) -> Admin {
+    let value = format!("Bearer {token}").parse().expect("a header");
+    InterceptedService::new(channel, Bearer(value))
 }
 
 pub fn bare(channel: Channel) -> BareClient {

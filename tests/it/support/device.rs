@@ -1,7 +1,7 @@
 //! Simulated devices, each with its own link to a test.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatehouse::link::link_key::LinkKey;
@@ -11,6 +11,7 @@ pub use gatehouse::sim::report::Event;
 use gatehouse::sim::report::{Report, Reports};
 use gatehouse::sim::run::{self, DeviceHandle};
 use gatehouse::sim::spec::{Dialling, Opening, Spec as Simulated};
+use gatehouse::sim::tls::{Options, OwnCertificate, Tls};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
@@ -37,6 +38,22 @@ impl Spec {
     pub fn keyed(id: u32, key: LinkKey) -> Self {
         Self {
             simulated: Simulated::new(id, Security::Aes(key)),
+            redial: Duration::from_millis(50),
+        }
+    }
+
+    /// A good device that trusts the gateway's root and shows a certificate with this serial
+    /// number.
+    pub fn tls(id: u32, gateway: &TestGateway) -> Self {
+        let pair = gateway.device_certificate(id, false);
+        let certificate = OwnCertificate::from_pem(&pair.certificate, &pair.key);
+        let options = Options {
+            certificate: Some(Arc::new(certificate.expect("a certificate"))),
+            ..Options::default()
+        };
+        let tls = Tls::new(gateway.ca(), &options).expect("a root");
+        Self {
+            simulated: Simulated::new(id, Security::Tls(tls)),
             redial: Duration::from_millis(50),
         }
     }
@@ -92,6 +109,7 @@ impl Spec {
 
     pub fn redial(mut self, redial: Duration) -> Self {
         self.redial = redial;
+        self.simulated.redial = redial;
         self
     }
 }

@@ -2,20 +2,25 @@
 
 use std::net::SocketAddr;
 
+use gatehouse::clock;
 use gatehouse::config::{Config, Listen};
+use gatehouse::device::DeviceId;
 use gatehouse::gateway::Running;
+use gatehouse::link::authority::CertificatePair;
 use gatehouse::link::gateway_key;
 use gatehouse::link::key_files;
 use gatehouse::link::link_key::LinkKey;
+use gatehouse::link::roots::Roots;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::client::{self, Client};
+use super::client::{self, Admin, Client};
 
 pub struct TestGateway {
     running: Running,
     ca: String,
     fleet_key: LinkKey,
+    config: Config,
     /// Removed when the test is over.
     _directory: TempDir,
 }
@@ -32,11 +37,12 @@ impl TestGateway {
         change(&mut config);
         let keys = config.keys_dir();
         let ca = config.certs_dir().join("ca.crt");
-        let running = Running::start(config).await.expect("a gateway");
+        let running = Running::start(config.clone()).await.expect("a gateway");
         Self {
             running,
             ca: std::fs::read_to_string(ca).expect("ca.crt"),
             fleet_key: fleet_key(&keys),
+            config,
             _directory: directory,
         }
     }
@@ -60,6 +66,24 @@ impl TestGateway {
     pub fn plain(&self) -> SocketAddr {
         let plain = self.running.listening().plain;
         plain.expect("the plain listener is on")
+    }
+
+    /// A certificate for this device under the gateway's root.
+    pub fn device_certificate(&self, id: u32, serves: bool) -> CertificatePair {
+        let sealer = gateway_key::read(&self.config.gateway_key()).expect("a gateway key");
+        let dir = self.config.certs_dir();
+        let roots = Roots::read(&dir, &sealer).expect("readable");
+        let authority = roots.expect("a root").signer(&dir).expect("its key");
+        let ids = [DeviceId::new(id).expect("not zero")];
+        let pair = authority.device(&ids, serves, clock::now());
+        pair.expect("a certificate")
+    }
+
+    /// A channel of the first admin.
+    pub async fn admin(&self) -> Admin {
+        let token = self.config.data_dir.join("admin.token");
+        let token = std::fs::read_to_string(token).expect("the first admin token");
+        client::with_token(self.channel().await, token.trim())
     }
 
     pub fn ca(&self) -> &str {

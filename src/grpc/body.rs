@@ -1,0 +1,125 @@
+//! Bodies of requests and answers, with an ear or an eye on them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+use tonic::{Code, Status};
+
+use crate::grpc::audit::{Heard, Ticket};
+use crate::grpc::guard::Refusal;
+
+/// A request that somebody listens to.
+pub struct Overheard {
+    pub body: Body,
+    pub heard: Heard,
+}
+
+impl HttpBody for Overheard {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.heard.hear(data);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Says why a caller's access has ended, when it does.
+pub type Withdrawn = Pin<Box<dyn Future<Output = Refusal> + Send>>;
+
+/// An answer that ends with UNAUTHENTICATED when its caller's access ends, and whose own end is
+/// written to the audit log.
+pub struct Watched {
+    /// `None` once it has ended.
+    pub body: Option<Body>,
+    pub withdrawn: Option<Withdrawn>,
+    pub ticket: Option<Ticket>,
+}
+
+impl Watched {
+    fn end_with(&mut self, status: &Status) -> HeaderMap {
+        // Ends the stream behind it.
+        self.body = None;
+        self.note(status.code());
+        let mut trailers = HeaderMap::new();
+        // It fails for texts that are no header, and ours are.
+        let _ = status.add_header(&mut trailers);
+        trailers
+    }
+
+    fn note(&mut self, code: Code) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.ended(code);
+        }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        if let Some(withdrawn) = &mut this.withdrawn
+            && let Poll::Ready(refusal) = withdrawn.as_mut().poll(context)
+        {
+            let trailers = this.end_with(&refusal.into());
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        let frame = Pin::new(body).poll_frame(context);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.note(code(trailers));
+                }
+            }
+            Poll::Ready(Some(Err(status))) => this.note(status.code()),
+            Poll::Ready(None) => this.body = None,
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map(HttpBody::size_hint)
+            .unwrap_or_default()
+    }
+}
+
+/// The code in trailers, or in the head of an answer without a body; OK when it says nothing.
+pub fn code(headers: &HeaderMap) -> Code {
+    let code = headers.get(Status::GRPC_STATUS);
+    code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
