@@ -129,6 +129,11 @@ impl Gateway {
         self.inner.hub.subscribe(queue_max)
     }
 
+    /// The same for a part of the gateway itself, which takes no client's place.
+    pub fn follow(&self, queue_max: usize) -> Subscription {
+        self.inner.hub.follow(queue_max)
+    }
+
     /// Ends every subscription.
     pub fn close_subscriptions(&self) {
         self.inner.hub.close();

@@ -67,11 +67,7 @@ impl Reloader {
             }
         };
         let vault = self.vault.clone();
-        let end_rotations = async move {
-            if let Err(error) = vault.run(gateway).await {
-                tracing::error!(%error, "old secrets stay in force until the next start");
-            }
-        };
+        let end_rotations = async move { vault.run(gateway).await };
         Background(vec![
             tokio::spawn(follow),
             tokio::spawn(keep_tickets),

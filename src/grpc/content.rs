@@ -23,6 +23,13 @@ pub enum ResourceError {
         resource: &'static str,
         limit: RequestError,
     },
+    /// Nothing was sent.
+    #[error("device {device} was not sent {resource}: {reason}")]
+    NotSecured {
+        device: DeviceId,
+        resource: &'static str,
+        reason: RequestError,
+    },
     /// The device answered with an Error: it changed nothing.
     #[error("device {device} refused {resource}: {said}")]
     Refused {
@@ -65,6 +72,11 @@ impl ResourceError {
                 resource,
                 limit: error,
             },
+            RequestError::NotSecured => Self::NotSecured {
+                device,
+                resource,
+                reason: error,
+            },
             RequestError::SessionEnded(_) => Self::Lost {
                 device,
                 resource,
@@ -86,7 +98,10 @@ impl ResourceError {
     pub const fn is_certain(&self) -> bool {
         matches!(
             self,
-            Self::NotConnected | Self::Limit { .. } | Self::Refused { .. }
+            Self::NotConnected
+                | Self::Limit { .. }
+                | Self::NotSecured { .. }
+                | Self::Refused { .. }
         )
     }
 }
@@ -98,7 +113,9 @@ impl From<ResourceError> for Status {
         let code = match error {
             ResourceError::NotConnected => Code::NotFound,
             ResourceError::Limit { .. } => Code::ResourceExhausted,
-            ResourceError::Refused { .. } => Code::FailedPrecondition,
+            ResourceError::NotSecured { .. } | ResourceError::Refused { .. } => {
+                Code::FailedPrecondition
+            }
             ResourceError::TimedOut { .. } => Code::DeadlineExceeded,
             ResourceError::Lost { .. } => Code::Unavailable,
             ResourceError::Malformed { .. } => Code::Internal,
@@ -306,6 +323,7 @@ mod tests {
                 Code::ResourceExhausted,
                 true,
             ),
+            (RequestError::NotSecured, Code::FailedPrecondition, true),
             (RequestError::TimedOut, Code::DeadlineExceeded, false),
             (lost, Code::Unavailable, false),
         ] {

@@ -128,8 +128,10 @@ impl Certs {
 
     /// The roots as PEM text, as devices and clients are given them.
     pub fn roots_pem(&self) -> String {
-        let pem =
-            |root: &CertificateDer<'_>| pem::encode(&pem::Pem::new("CERTIFICATE", root.as_ref()));
+        let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        let pem = |root: &CertificateDer<'_>| {
+            pem::encode_config(&pem::Pem::new("CERTIFICATE", root.as_ref()), lines)
+        };
         self.roots.iter().map(pem).collect()
     }
 

@@ -51,6 +51,8 @@ struct State {
 }
 
 struct Mailbox {
+    /// A part of the gateway itself reads it.
+    is_ours: bool,
     inside: Mutex<Inside>,
     arrived: Notify,
 }
@@ -106,12 +108,28 @@ impl Hub {
     /// # Errors
     /// [`TooManySubscribers`].
     pub fn subscribe(&self, queue_max: usize) -> Result<Subscription, TooManySubscribers> {
-        let mut state = self.state();
+        let state = self.state();
         let max = self.shared.subscribers_max;
-        if state.mailboxes.len() >= max {
+        let count = |mailbox: &&Arc<Mailbox>| !mailbox.is_ours;
+        if state.mailboxes.values().filter(count).count() >= max {
             return Err(TooManySubscribers { max });
         }
+        Ok(self.enter(state, queue_max, false))
+    }
+
+    /// The same for a part of the gateway itself, which takes no client's place.
+    pub fn follow(&self, queue_max: usize) -> Subscription {
+        self.enter(self.state(), queue_max, true)
+    }
+
+    fn enter(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        queue_max: usize,
+        is_ours: bool,
+    ) -> Subscription {
         let mailbox = Arc::new(Mailbox {
+            is_ours,
             inside: Mutex::new(Inside {
                 queue: Queue::new(queue_max),
                 closed: state.closed,
@@ -121,12 +139,12 @@ impl Hub {
         let id = state.next_id;
         state.next_id += 1;
         state.mailboxes.insert(id, mailbox.clone());
-        Ok(Subscription {
+        Subscription {
             hub: self.clone(),
             id,
             position: state.position,
             mailbox,
-        })
+        }
     }
 
     /// Ends every subscription once what waits in it is taken.

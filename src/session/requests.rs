@@ -25,6 +25,8 @@ pub enum RequestError {
     TooManyBytes { max: usize },
     #[error("the request is {size} bytes, a device takes at most {max}")]
     TooLarge { size: usize, max: usize },
+    #[error("a secret is written over an aes or a tls link only, and this one is plain")]
+    NotSecured,
     #[error("the device did not answer in time")]
     TimedOut,
     #[error("the session ended: {0}")]

@@ -133,7 +133,8 @@ const fn was_not_sent(error: &RequestError) -> bool {
     match error {
         RequestError::TooMany { .. }
         | RequestError::TooManyBytes { .. }
-        | RequestError::TooLarge { .. } => true,
+        | RequestError::TooLarge { .. }
+        | RequestError::NotSecured => true,
         RequestError::NotConnected | RequestError::TimedOut | RequestError::SessionEnded(_) => {
             false
         }

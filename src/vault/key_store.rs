@@ -122,6 +122,7 @@ impl KeyStore for KeyDir {
         self.drop_provisional(id)?;
         if let Some(until) = old_holds_until {
             let path = self.grace(id);
+            private_file::make_private_dir(&self.dir.join(DEVICES))?;
             private_file::write_private(&path, &format!("{until}\n"))?;
         }
         key_files::write_provisional(&self.dir, id, key, &self.sealer)

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use crate::clock;
 use crate::handle::Gateway;
 use crate::identity::Basis;
-use crate::registry::hub::{Delivery, Subscription, TooManySubscribers};
+use crate::registry::hub::{Delivery, Subscription};
 use crate::registry::snapshot::Snapshot;
 use crate::time::Instant;
 use crate::vault::Vault;
@@ -24,11 +24,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 impl Vault {
     /// Ends rotations as devices use their new secrets and as the time of old ones passes; returns
     /// when the gateway shuts down.
-    ///
-    /// # Errors
-    /// [`TooManySubscribers`].
-    pub async fn run(&self, gateway: Gateway) -> Result<(), TooManySubscribers> {
-        let mut events = gateway.subscribe(QUEUE_MAX)?;
+    pub async fn run(&self, gateway: Gateway) {
+        let mut events = gateway.follow(QUEUE_MAX);
         // Whatever happened before there were events to follow.
         let mut is_kept = self
             .settle(self.first_uses(&gateway.snapshot(), None))
@@ -38,7 +35,7 @@ impl Vault {
             let first_uses = tokio::select! {
                 // While the disk refuses they wait, and are conflated.
                 delivery = events.next(), if is_kept => {
-                    let Some(first) = delivery else { return Ok(()) };
+                    let Some(first) = delivery else { return };
                     let told = ready(first, &mut events);
                     let first_uses = self.first_uses(&gateway.snapshot(), Some(&told));
                     if first_uses.is_empty() {

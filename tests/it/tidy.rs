@@ -122,7 +122,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("vault", &["link", "codec", "session", "registry", "handle"]),
     (
         "grpc",
-        &["codec", "search", "session", "registry", "handle", "vault"],
+        &[
+            "link", "codec", "search", "session", "registry", "store", "handle", "vault",
+        ],
     ),
     ("sim", &["link", "codec", "search"]),
     ("grpc", &["link", "registry", "store", "handle"]),

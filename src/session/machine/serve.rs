@@ -7,6 +7,7 @@ use crate::cause::CauseKind;
 use crate::codec::frame::CONNECT_BODY_MAX;
 use crate::codec::message::{Answer, Connect, Message, Run, StreamId};
 use crate::codec::pson::Value;
+use crate::device::LinkKind;
 use crate::identity::{Claim, Evidence};
 use crate::session::SessionEvent;
 use crate::session::connect::{self, Rejected};
@@ -18,6 +19,8 @@ use crate::time::Instant;
 
 /// Where every device of ours tells what it is.
 const DEVICE_INFO: &str = "device/info";
+/// The resources whose inputs are secrets.
+const SECURITY: &str = "security/";
 
 impl<W> Machine<W> {
     /// Serves every complete frame that the phase allows.
@@ -170,6 +173,10 @@ impl<W> Machine<W> {
         let Phase::Up(_) = self.phase else {
             return Err((waiter, RequestError::NotConnected));
         };
+        // Asked here, where the link cannot be another than it was when that was last looked at.
+        if self.wire.kind() == LinkKind::Plain && carries_secret(&request) {
+            return Err((waiter, RequestError::NotSecured));
+        }
         let Some(id) = self.requests.free_id() else {
             return Err((waiter, too_many));
         };
@@ -182,6 +189,14 @@ impl<W> Machine<W> {
         self.requests.insert(id, size, deadline, waiter, limits)?;
         self.send_frame(frame, now);
         Ok(())
+    }
+}
+
+/// Whether the input of a request is not for everybody who listens.
+fn carries_secret(request: &Request) -> bool {
+    match request {
+        Request::Run { resource, payload } => resource.starts_with(SECURITY) && payload.is_some(),
+        Request::Describe { .. } => false,
     }
 }
 

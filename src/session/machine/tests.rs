@@ -429,6 +429,22 @@ fn a_request_of_a_stale_stream_id_is_never_made() {
 }
 
 #[test]
+fn a_secret_is_not_sent_over_a_plain_link() {
+    let write = || Request::Run {
+        resource: "security/ssl".into(),
+        payload: Some(Value::map([("enabled", Value::from(true))])),
+    };
+    for mut world in World::all(Dialect::Current) {
+        let is_plain = world.link() == LinkKind::Plain;
+        world = world.admit();
+        world.take();
+        world.request(write(), 1);
+        let refused = [Seen::Answer(1, Err(RequestError::NotSecured))];
+        assert_eq!(world.take() == refused, is_plain, "{:?}", world.link());
+    }
+}
+
+#[test]
 fn requests_are_answered_also_when_they_cannot_be_made() {
     let request = |resource: String| Request::Run {
         resource,
