@@ -12,6 +12,7 @@ mod identity;
 mod outside;
 mod python;
 mod revoked;
+mod roles;
 mod search;
 mod stacks;
 mod support;
