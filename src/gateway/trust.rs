@@ -53,13 +53,20 @@ struct Read {
 }
 
 impl Read {
-    fn read(config: &Config, sealer: &Sealer) -> Result<Self, StartError> {
-        let dir = config.certs_dir();
-        let now = clock::now();
+    /// What is there; what is not is made.
+    fn first(config: &Config, sealer: &Sealer) -> Result<Self, StartError> {
         let names = HostNames::of_this_machine(&config.grpc.names);
-        let certs = Certs::open(&dir, &names, sealer, now)?;
+        let certs = Certs::open(&config.certs_dir(), &names, sealer, clock::now())?;
+        Self::with(certs, config)
+    }
+
+    fn again(config: &Config, sealer: &Sealer) -> Result<Self, StartError> {
+        Self::with(Certs::reopen(&config.certs_dir(), sealer)?, config)
+    }
+
+    fn with(certs: Certs, config: &Config) -> Result<Self, StartError> {
         let certificates = Certificates {
-            issued: issued::issued_devices(&dir, now)?,
+            issued: issued::issued_devices(&config.certs_dir(), clock::now())?,
             revoked: revocation::revoked_ids(&certs.crls),
         };
         Ok(Self {
@@ -104,7 +111,7 @@ impl Trust {
     /// # Errors
     /// [`StartError`].
     pub(super) fn open(config: &Config, sealer: Sealer) -> Result<Self, StartError> {
-        let read = Read::read(config, &sealer)?;
+        let read = Read::first(config, &sealer)?;
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let tickets = Arc::new(open_tickets(config, &sealer, &time)?);
         let device_tls = read.device_tls(config, &tickets, &time)?;
@@ -155,7 +162,7 @@ impl Trust {
         let mut stored = self.inner.reloading.lock().await;
         let inner = Arc::clone(&self.inner);
         let reading = tokio::task::spawn_blocking(move || {
-            let read = Read::read(&inner.config, &inner.sealer)?;
+            let read = Read::again(&inner.config, &inner.sealer)?;
             let device_tls = read.device_tls(&inner.config, &inner.tickets, &inner.time)?;
             let grpc_tls = read.grpc_tls(&inner.config)?;
             Ok::<_, StartError>((read, device_tls, grpc_tls))

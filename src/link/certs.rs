@@ -135,6 +135,16 @@ impl Certs {
         self.roots.iter().map(pem).collect()
     }
 
+    /// Reads what [`Self::open`] has found or made before, and makes nothing: while somebody moves
+    /// files about, one may be missing for a moment.
+    ///
+    /// # Errors
+    /// [`CertsError`], also when a root or the server certificate is not there.
+    pub fn reopen(dir: &Path, sealer: &Sealer) -> Result<Self, CertsError> {
+        let roots = Roots::read(dir, sealer)?;
+        Self::read(dir, roots.ok_or_else(|| CertsError::NoAuthority(dir.to_owned()))?)
+    }
+
     fn read(dir: &Path, roots: Roots) -> Result<Self, CertsError> {
         Ok(Self {
             crls: crls(dir, &roots.certificates)?,

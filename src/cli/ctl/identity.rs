@@ -259,7 +259,10 @@ const fn identity(owner: String, device: String) -> Identity {
 
 /// For people and pipes the secret stands alone; the word about it goes elsewhere.
 fn show(made: &Made, output: Output) -> Done {
-    let kind = rows::secret_kind(made.kind.into()).text();
+    let kind = match made.kind {
+        SecretKind::LinkKey => "link key",
+        SecretKind::Credential | SecretKind::Unspecified => "credential",
+    };
     let device = super::escape::escape(&made.identity.device).into_owned();
     say(&format!("the {kind} of {device}, shown this once:"));
     match output {
