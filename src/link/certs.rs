@@ -142,7 +142,10 @@ impl Certs {
     /// [`CertsError`], also when a root or the server certificate is not there.
     pub fn reopen(dir: &Path, sealer: &Sealer) -> Result<Self, CertsError> {
         let roots = Roots::read(dir, sealer)?;
-        Self::read(dir, roots.ok_or_else(|| CertsError::NoAuthority(dir.to_owned()))?)
+        Self::read(
+            dir,
+            roots.ok_or_else(|| CertsError::NoAuthority(dir.to_owned()))?,
+        )
     }
 
     fn read(dir: &Path, roots: Roots) -> Result<Self, CertsError> {

@@ -12,7 +12,9 @@ use crate::device::LinkKind;
 use crate::identity::{DeviceCertificate, KeyId, KeyOwner};
 use crate::link::noise::{Initiator, NoiseError, Responder, Transport};
 use crate::link::tls::device::DeviceTls;
-use crate::link::tls::stream::{Hello, TlsLinkError, TlsStream};
+use crate::link::tls::error::TlsLinkError;
+use crate::link::tls::hello::Hello;
+use crate::link::tls::stream::TlsStream;
 use crate::session::{KeyLookup, LiveTls};
 
 /// The byte path of one session. Idle, it holds no buffer.

@@ -21,6 +21,8 @@ const PURE: &[&str] = &[
     "link/role.rs",
     "link/tls/certificate.rs",
     "link/tls/device.rs",
+    "link/tls/error.rs",
+    "link/tls/hello.rs",
     "link/tls/stream.rs",
     "link/tls/tickets.rs",
     "link/certificate.rs",

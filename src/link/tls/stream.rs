@@ -11,149 +11,25 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{CertificateError, Error, HandshakeKind};
+use rustls::{Error, HandshakeKind};
 
-use super::certificate::{Malformed, device_certificate};
+use super::certificate::device_certificate;
 use super::device::DeviceTls;
+use super::error::TlsLinkError;
+use super::hello::{HANDSHAKE, Hello, check_first_byte};
 use crate::identity::DeviceCertificate;
 
 /// The most bytes of the peer that wait for the rest of their record or handshake message: the
 /// largest record of TLS 1.2 with its header.
 pub const HELD_MAX: usize = RECORD_HEADER_LEN + RECORD_MAX;
 
-const RECORD_HEADER_LEN: usize = 5;
-const RECORD_MAX: usize = 16_384 + 2048;
+pub(super) const RECORD_HEADER_LEN: usize = 5;
+pub(super) const RECORD_MAX: usize = 16_384 + 2048;
 const PLAIN_MAX: usize = 16_384;
 /// What a record adds to its plaintext is less.
 const RECORD_OVERHEAD: usize = 64;
-const HANDSHAKE_HEADER_LEN: usize = 4;
 
-const HANDSHAKE: u8 = 0x16;
 const ALERT: u8 = 0x15;
-const CLIENT_HELLO: u8 = 1;
-
-/// Why a tls link ended; after any of these it must be closed.
-#[derive(Debug, PartialEq, thiserror::Error)]
-pub enum TlsLinkError {
-    #[error("{0}")]
-    NotTls(&'static str),
-    #[error("the peer sent more than {HELD_MAX} bytes that make no whole record or message")]
-    TooLong,
-    #[error("{}", handshake_text(.0))]
-    Handshake(Error),
-    #[error("the certificate of the resumed session holds no more: {}", certificate_text(.0))]
-    Resumed(Error),
-    #[error("{0}")]
-    Certificate(#[from] Malformed),
-    #[error("{}", record_text(.0))]
-    Record(Error),
-    #[error("the link is not up, or its keys are used up: it must be made again")]
-    NotUp,
-}
-
-fn handshake_text(error: &Error) -> String {
-    match error {
-        Error::AlertReceived(alert) => {
-            format!("the device ended the TLS handshake with the alert {alert:?}")
-        }
-        error => format!("the TLS handshake failed: {}", certificate_text(error)),
-    }
-}
-
-fn certificate_text(error: &Error) -> String {
-    match error {
-        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            "the certificate names no device, it should have urn:gatehouse:device:<id>".to_owned()
-        }
-        Error::NoCertificatesPresented => {
-            "the device shows no certificate, here it must".to_owned()
-        }
-        error => error.to_string(),
-    }
-}
-
-fn record_text(error: &Error) -> String {
-    match error {
-        Error::AlertReceived(alert) => format!("the device ended TLS with the alert {alert:?}"),
-        error => format!("the TLS of the device is broken: {error}"),
-    }
-}
-
-/// The server role until the first message of the peer is there: no cryptography is done for whoever
-/// does not speak TLS, and none that is not bounded by permits.
-#[derive(Debug, Default)]
-pub struct Hello {
-    received: Vec<u8>,
-}
-
-impl Hello {
-    /// Takes bytes cut anywhere; true once the ClientHello is whole, so that
-    /// [`TlsStream::accept`] can compute the answer.
-    ///
-    /// # Errors
-    /// [`TlsLinkError::NotTls`] as soon as it can be told, [`TlsLinkError::TooLong`].
-    pub fn read(&mut self, bytes: &[u8]) -> Result<bool, TlsLinkError> {
-        self.received.extend_from_slice(bytes);
-        let is_whole = is_whole_hello(&self.received)?;
-        if self.received.len() > HELD_MAX {
-            return Err(TlsLinkError::TooLong);
-        }
-        Ok(is_whole)
-    }
-
-    pub const fn retained(&self) -> usize {
-        self.received.capacity()
-    }
-}
-
-/// Whether `bytes` begin with a whole ClientHello, over however many records it is spread.
-fn is_whole_hello(mut bytes: &[u8]) -> Result<bool, TlsLinkError> {
-    let mut begin = [0; HANDSHAKE_HEADER_LEN];
-    let mut length = 0;
-    while let Some((&first, _)) = bytes.split_first() {
-        check_first_byte(first, &[HANDSHAKE])?;
-        let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER_LEN>() else {
-            return Ok(false);
-        };
-        let record = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if header[1] != 3 || !(1..=RECORD_MAX).contains(&record) {
-            return Err(TlsLinkError::NotTls(
-                "what came begins like TLS and is none",
-            ));
-        }
-        let Some((payload, rest)) = rest.split_at_checked(record) else {
-            return Ok(false);
-        };
-        for (to, from) in begin.iter_mut().skip(length).zip(payload) {
-            *to = *from;
-        }
-        length += payload.len();
-        if begin[0] != CLIENT_HELLO {
-            return Err(TlsLinkError::NotTls(
-                "the first TLS message is no ClientHello",
-            ));
-        }
-        let whole = u32::from_be_bytes([0, begin[1], begin[2], begin[3]]) as usize;
-        if length >= HANDSHAKE_HEADER_LEN && length - HANDSHAKE_HEADER_LEN >= whole {
-            return Ok(true);
-        }
-        bytes = rest;
-    }
-    Ok(false)
-}
-
-/// Tells apart, for whoever has to find out why a device does not get in, what else may knock.
-fn check_first_byte(first: u8, allowed: &[u8]) -> Result<(), TlsLinkError> {
-    if allowed.contains(&first) {
-        return Ok(());
-    }
-    Err(TlsLinkError::NotTls(match first {
-        0x01 => "an aes handshake came on the tls link, aes has a port of its own",
-        0x03 | 0x08 => "an IOTMP Connect came in clear on the tls link",
-        b'A'..=b'Z' => "an HTTP request came on the tls link",
-        _ => "what came on the tls link is no TLS handshake",
-    }))
-}
 
 /// A tls link from the first computation on. It keeps at most one record or handshake message that
 /// has not arrived whole, [`HELD_MAX`] bytes; idle nothing beside what rustls needs, about 3.3 KB and
