@@ -5,4 +5,5 @@ mod calls;
 mod connect;
 mod device_services;
 mod devices;
+mod settings;
 mod status;

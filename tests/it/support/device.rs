@@ -11,6 +11,7 @@ pub use gatehouse::sim::report::Event;
 use gatehouse::sim::report::{Report, Reports};
 use gatehouse::sim::run::{self, DeviceHandle};
 use gatehouse::sim::spec::{Dialling, Opening, Spec as Simulated};
+use gatehouse::sim::state::DeviceState;
 use gatehouse::sim::tls::{Options, OwnCertificate, Tls};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
@@ -166,6 +167,11 @@ impl Device {
     pub async fn described(&self) {
         let described = self.handle.until(|counts| counts.described > 0);
         assert!(soon("device/info to be asked for", described).await);
+    }
+
+    /// What was written to it, as it stands.
+    pub fn state(&self) -> Arc<DeviceState> {
+        self.handle.state()
     }
 
     /// Drops the TCP connection without a word; the device goes on.
