@@ -11,7 +11,7 @@ fn python() -> Option<String> {
     let named = std::env::var("GATEHOUSE_PYTHON").ok();
     let python = named.unwrap_or_else(|| "python3".to_owned());
     let imports = Command::new(&python)
-        .args(["-c", "import grpc, grpc_tools"])
+        .args(["-c", "import grpc, grpc_status, grpc_tools"])
         .stderr(Stdio::null())
         .status();
     if imports.is_ok_and(|status| status.success()) {
@@ -47,4 +47,23 @@ fn a_python_client_adds_watches_lists_disconnects_and_deletes() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
+}
+
+#[test]
+fn a_python_client_reads_the_errors_of_a_call_on_many_devices() {
+    let Some(python) = python() else {
+        return;
+    };
+    let gateway = Process::start("");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let address = format!("localhost:{}", gateway.grpc.port());
+    let output = Command::new(python)
+        .arg(root.join("tests/python/multi_errors.py"))
+        .env("GATEHOUSE_ADDRESS", address)
+        .env("GATEHOUSE_CA", gateway.ca())
+        .env("GATEHOUSE_PROTO", root.join("proto"))
+        .output()
+        .expect("Python runs");
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complained}");
 }

@@ -361,7 +361,7 @@ mod tests {
         };
         for output in [Output::Table, Output::Csv, Output::Json, Output::Jsonl] {
             assert!(
-                !render(&[pending.clone()], output).contains('\x1b'),
+                !render(std::slice::from_ref(&pending), output).contains('\x1b'),
                 "{output:?}"
             );
         }
