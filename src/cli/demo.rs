@@ -1,7 +1,9 @@
 //! `gatehouse demo`: a gateway and its devices in one process, on an empty machine.
 
 mod cast;
+mod papers;
 mod screen;
+mod switch;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 
@@ -28,7 +31,8 @@ const QUEUE_MAX: usize = 1024;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything runs in this one process and on loopback; what it stores is removed when it ends. \
-Where a usual port is taken, a free one is used.
+Where a usual port is taken, a free one is used. Lines with an arrow say what a client asks of the \
+gateway over gRPC to lead one device from being dialled over aes to dialling over TLS.
 
 Examples:
   gatehouse demo              until Ctrl-C
@@ -68,6 +72,10 @@ impl Demo {
             &cast,
         )?;
         cast.enter(&handle).await?;
+        let user = papers::admin(config, gateway.listening()).await?;
+        let (device, address) = cast.switched().ok_or("no device listens to be switched")?;
+        let switch = switch::switch(&user, device, address, &screen).fuse();
+        tokio::pin!(switch);
         let mut loss = interval(LOSS_EVERY);
         // The first tick comes at once, before anybody is connected.
         loss.tick().await;
@@ -75,7 +83,10 @@ impl Demo {
         tokio::pin!(end);
         loop {
             tokio::select! {
+                // What is told comes before what is asked because of it.
+                biased;
                 Some(change) = changes.next() => screen.change(&change, &handle.snapshot())?,
+                switched = &mut switch => switched?,
                 _ = loss.tick() => cast.lose_one(),
                 () = &mut end => break,
                 _ = terminated.recv() => break,
@@ -98,7 +109,7 @@ fn config(directory: &Path) -> Config {
     config.tls.listen = Listen(Some(usual_or_free(51213)));
     config.plain.listen = Listen(Some(usual_or_free(25204)));
     config.reconnect.max = Duration::from_secs(5);
-    config.credential.push(cast::credential());
+    config.credential.extend(cast::credentials());
     config
 }
 

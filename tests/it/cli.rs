@@ -27,7 +27,7 @@ fn start_with(folder: &Path, config: &str) -> Output {
 }
 
 #[test]
-fn the_demo_shows_both_directions_a_loss_and_a_return() {
+fn the_demo_shows_both_directions_every_link_a_return_and_a_switch() {
     let output = gatehouse(&["demo", "--for", "11s"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
@@ -43,6 +43,15 @@ fn the_demo_shows_both_directions_a_loss_and_a_return() {
     assert_eq!(path("2001"), [up], "{said}");
     assert_eq!(path("2006"), ["TCP_NOT_ALLOWED"], "{said}");
     assert_eq!(path("1007"), [dial, "TCP_CANNOT_CONNECT"], "{said}");
+    assert_eq!(path("1008"), [dial, "TLS_CONNECTED"], "{said}");
+    assert_eq!(path("2007"), ["TLS_CONNECTED"], "{said}");
+    let [first, refused, last] = [up, "TCP_NOT_ALLOWED", "TLS_CONNECTED"];
+    let switched: Vec<&str> = path("3001")
+        .into_iter()
+        .filter(|word| *word != "->")
+        .collect();
+    let statuses = [first, down, refused, up, down, last];
+    assert_eq!(switched, statuses, "{said}");
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Screen {
             }
         }
         writeln!(out)?;
+        writeln!(
+            out,
+            "Each line: when, which device, its new status and why; or, with an arrow, what a client asks."
+        )?;
+        writeln!(out)?;
         out.flush()
     }
 
@@ -62,17 +67,24 @@ impl Screen {
             ));
         }
         details.extend(event.cause.as_ref().map(ToString::to_string));
-        let since_ms = event.unix_ms.saturating_sub(self.start_unix_ms);
-        let line = format!(
-            "{:4}.{:03}s  {}  {:<18}  {}",
-            since_ms / 1000,
-            since_ms % 1000,
-            event.device,
-            event.new.as_str(),
-            details.join(", ")
-        );
+        let line = format!("{:<18}  {}", event.new.as_str(), details.join(", "));
+        self.line(event.unix_ms, event.device.get(), &line)
+    }
+
+    /// One line for what a client asks of the gateway about one device.
+    pub fn asked(&self, device: u32, words: &str) -> io::Result<()> {
+        self.line(clock::now().unix_ms, device, &format!("-> {words}"))
+    }
+
+    fn line(&self, unix_ms: u64, device: u32, words: &str) -> io::Result<()> {
+        let since_ms = unix_ms.saturating_sub(self.start_unix_ms);
+        let (seconds, rest) = (since_ms / 1000, since_ms % 1000);
         let mut out = io::stdout().lock();
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(
+            out,
+            "{seconds:4}.{rest:03}s  {device}  {}",
+            words.trim_end()
+        )?;
         out.flush()
     }
 
