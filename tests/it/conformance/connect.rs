@@ -1,5 +1,7 @@
 //! C-1 … C-11 and C-18 … C-23: connections that the gateway dials, the list, and their end.
 
+use std::time::Duration;
+
 use gatehouse::grpc::proto::gsdk::connect::{
     ConnectionMode, DeleteAsyncConnectionRequest, DisconnectAllRequest, DisconnectRequest, Status,
 };
@@ -56,6 +58,23 @@ async fn c_02_connect_to_nobody_is_unavailable(link: Link) {
         "{error:?}"
     );
     assert!(list(&mut client).await.is_empty());
+    gateway.stop().await;
+}
+
+async fn c_03_the_other_link_than_that_of_the_device_is_unavailable(link: Link) {
+    // Where both ends wait for the other's first word, a deadline ends it.
+    let gateway = TestGateway::with(|config| {
+        config.inbound.handshake_deadline = Duration::from_millis(200);
+    })
+    .await;
+    let mut client = gateway.client().await;
+    let device = device::listen(link.spec(1001, &gateway)).await;
+    let request = link.other().connect_to(device.address());
+    let error = client.connect(request).await.expect_err("the other link");
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    assert!(list(&mut client).await.is_empty());
+    let right = client.connect(link.connect_to(device.address())).await;
+    assert_eq!(right.expect("connected").into_inner().device_id, 1001);
     gateway.stop().await;
 }
 
@@ -389,6 +408,7 @@ async fn c_23_disconnect_all_closes_every_link_and_keeps_auto_entries(link: Link
 on_both_links! {
     c_01_connect_returns_the_id_and_lists_the_device,
     c_02_connect_to_nobody_is_unavailable,
+    c_03_the_other_link_than_that_of_the_device_is_unavailable,
     c_05_auto_devices_are_listed_before_they_are_up,
     c_06_auto_devices_come_up_and_come_back,
     c_07_the_same_device_twice_is_one_entry_and_one_link,

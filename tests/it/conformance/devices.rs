@@ -1,15 +1,16 @@
 //! C-24 … C-36: calls on devices, and the search for them.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use gatehouse::codec::pson::Value;
 use gatehouse::config::{Credential, CredentialDigest};
 use gatehouse::device::ConnectionMode as Mode;
 use gatehouse::grpc::proto::gsdk::connect::{
     AddAsyncConnectionRequest, ConnectionMode, DisableSslMultiRequest, DisableSslRequest,
-    EnableSslMultiRequest, EnableSslRequest, GetSlaveDeviceRequest, SearchDeviceRequest,
-    SetConnectionModeMultiRequest, SetConnectionModeRequest, SetSlaveDeviceRequest,
-    SlaveDeviceInfo, Status,
+    DisconnectRequest, EnableSslMultiRequest, EnableSslRequest, GetSlaveDeviceRequest,
+    SearchDeviceRequest, SetConnectionModeMultiRequest, SetConnectionModeRequest,
+    SetSlaveDeviceRequest, SlaveDeviceInfo, Status,
 };
 use gatehouse::grpc::proto::gsdk::err::{ErrorResponse, MultiErrorResponse};
 use gatehouse::search::message::{Found, answer, parse_question};
@@ -18,8 +19,11 @@ use prost::bytes::Bytes;
 use tokio::net::UdpSocket;
 use tonic::Code;
 
-use crate::support::client::{self, Client, Statuses};
+use crate::support::client::{self, Client, Statuses, add, auto, listed};
+use crate::support::device::{self as simulated, Spec};
 use crate::support::gateway::TestGateway;
+use crate::support::link::Link;
+use crate::support::process::Process;
 use crate::support::run;
 use crate::support::scripted::Scripted;
 
@@ -385,6 +389,48 @@ fn c_31_tls_is_turned_on_and_off_on_a_connected_device() {
     });
 }
 
+/// Ends the link of device 1, then dials it: over the other link it is not to be had, over this one
+/// it comes up.
+async fn only_over(client: &mut Client, link: Link, address: SocketAddr) {
+    let mut statuses = Statuses::subscribe(client, 16).await;
+    let request = DisconnectRequest {
+        device_i_ds: vec![1],
+    };
+    client.disconnect(request).await.expect("disconnected");
+    while listed(client, 1).await.is_some() {
+        statuses.next().await.expect("the stream goes on");
+    }
+    let wrong = client.connect(link.other().connect_to(address)).await;
+    let error = wrong.expect_err("the other link");
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    let right = client.connect(link.connect_to(address)).await;
+    assert_eq!(right.expect("connected").into_inner().device_id, 1);
+    let info = listed(client, 1).await.expect("listed");
+    assert_eq!(info.status(), link.connected());
+}
+
+#[test]
+fn c_32_after_the_ssl_calls_the_device_is_had_over_the_new_link_alone() {
+    run(async {
+        let gateway = TestGateway::with(|config| {
+            config.inbound.handshake_deadline = Duration::from_millis(200);
+        })
+        .await;
+        let mut client = gateway.client().await;
+        let device = simulated::listen(Spec::new(1, &gateway)).await;
+        let address = device.address();
+        let first = client.connect(Link::Aes.connect_to(address)).await;
+        first.expect("connected");
+        let on = EnableSslRequest { device_id: 1 };
+        client.enable_ssl(on).await.expect("on");
+        only_over(&mut client, Link::Tls, address).await;
+        let off = DisableSslRequest { device_id: 1 };
+        client.disable_ssl(off).await.expect("off");
+        only_over(&mut client, Link::Aes, address).await;
+        gateway.stop().await;
+    });
+}
+
 #[test]
 fn c_33_the_failed_ones_of_the_ssl_calls_are_told_as_clients_read_them() {
     run(async {
@@ -427,15 +473,53 @@ fn c_34_no_devices_are_no_failure() {
     });
 }
 
+fn slaves(parent: u32, rs485: &[u32], wiegand: &[u32]) -> SlaveDeviceInfo {
+    SlaveDeviceInfo {
+        device_id: parent,
+        rs485_slave_device_i_ds: rs485.to_vec(),
+        wiegand_slave_device_i_ds: wiegand.to_vec(),
+    }
+}
+
+async fn set_slaves(
+    client: &mut Client,
+    slave_device_infos: Vec<SlaveDeviceInfo>,
+) -> Result<(), tonic::Status> {
+    let request = SetSlaveDeviceRequest { slave_device_infos };
+    client.set_slave_device(request).await.map(drop)
+}
+
+async fn get_slaves(client: &mut Client) -> Vec<SlaveDeviceInfo> {
+    let slaves = client.get_slave_device(GetSlaveDeviceRequest {}).await;
+    slaves.expect("a list").into_inner().slave_device_infos
+}
+
 #[test]
 fn c_35_before_any_set_there_are_no_slaves() {
     run(async {
         let gateway = TestGateway::start().await;
-        let mut client = gateway.client().await;
-        let slaves = client.get_slave_device(GetSlaveDeviceRequest {}).await;
-        let slaves = slaves.expect("a list").into_inner();
-        assert!(slaves.slave_device_infos.is_empty());
+        assert_eq!(get_slaves(&mut gateway.client().await).await, []);
         gateway.stop().await;
+    });
+}
+
+#[test]
+fn c_35_slaves_are_kept_over_a_restart_unless_they_are_to_be_forgotten() {
+    run(async {
+        for forgets in [false, true] {
+            let mut gateway = Process::start(&format!("compat.forget_slaves = {forgets}"));
+            let mut client = gateway.client().await;
+            let nowhere = simulated::closed_port().await;
+            add(&mut client, vec![auto(7, nowhere), auto(8, nowhere)]).await;
+            let set = vec![slaves(7, &[71, 72], &[73]), slaves(8, &[], &[81])];
+            set_slaves(&mut client, set.clone()).await.expect("set");
+            assert_eq!(get_slaves(&mut client).await, set);
+            gateway.kill();
+            gateway.restart();
+            let kept = get_slaves(&mut gateway.client().await).await;
+            let expected = if forgets { Vec::new() } else { set };
+            assert_eq!(kept, expected, "forget_slaves = {forgets}");
+        }
     });
 }
 
@@ -444,11 +528,34 @@ fn c_36_no_parent_has_the_id_0() {
     run(async {
         let gateway = TestGateway::start().await;
         let mut client = gateway.client().await;
-        let request = SetSlaveDeviceRequest {
-            slave_device_infos: vec![SlaveDeviceInfo::default()],
-        };
-        let error = client.set_slave_device(request).await.expect_err("refused");
+        let none = vec![SlaveDeviceInfo::default()];
+        let error = set_slaves(&mut client, none).await.expect_err("refused");
         assert_eq!(error.code(), Code::InvalidArgument);
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn c_36_the_whole_list_is_replaced_and_an_unknown_parent_is_not_found() {
+    run(async {
+        let gateway = TestGateway::start().await;
+        let mut client = gateway.client().await;
+        let nowhere = simulated::closed_port().await;
+        add(&mut client, vec![auto(7, nowhere), auto(8, nowhere)]).await;
+        let first = vec![slaves(7, &[71], &[]), slaves(8, &[81], &[])];
+        set_slaves(&mut client, first.clone()).await.expect("set");
+        let unknown = vec![slaves(7, &[72], &[]), slaves(9, &[91], &[])];
+        let error = set_slaves(&mut client, unknown).await.expect_err("9");
+        assert_eq!(error.code(), Code::NotFound);
+        assert!(error.message().contains('9'), "{error:?}");
+        assert_eq!(
+            get_slaves(&mut client).await,
+            first,
+            "nothing of it is done"
+        );
+        let second = vec![slaves(8, &[82], &[83])];
+        set_slaves(&mut client, second.clone()).await.expect("set");
+        assert_eq!(get_slaves(&mut client).await, second);
         gateway.stop().await;
     });
 }

@@ -24,6 +24,13 @@ impl Link {
         }
     }
 
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Aes => Self::Tls,
+            Self::Tls => Self::Aes,
+        }
+    }
+
     /// Where such devices dial in.
     pub fn port(self, gateway: &TestGateway) -> SocketAddr {
         match self {
