@@ -19,6 +19,7 @@ mod fleet;
 mod follow;
 mod identity;
 mod input;
+mod ip;
 mod multi;
 mod options;
 mod output;
@@ -100,6 +101,8 @@ enum Command {
     #[command(subcommand)]
     Ssl(devices::Ssl),
     #[command(subcommand)]
+    Ip(ip::Ip),
+    #[command(subcommand)]
     Slaves(search::Slaves),
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
@@ -155,6 +158,7 @@ impl Command {
             Self::Search(search) => search.run(client, output).await,
             Self::Mode(mode) => mode.run(client, output).await,
             Self::Ssl(ssl) => ssl.run(client, output).await,
+            Self::Ip(ip) => ip.run(client, output).await,
             Self::Slaves(slaves) => slaves.run(client, output).await,
             Self::Identity(identity) => identity.run(client, output).await,
             Self::Token(token) => token.run(client, output).await,

@@ -19,6 +19,7 @@ use crate::grpc::proto::gatehouse::v1::approvals_client::ApprovalsClient;
 use crate::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use crate::grpc::proto::gatehouse::v1::identities_client::IdentitiesClient;
 use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
+use crate::grpc::proto::gsdk::network::network_client::NetworkClient;
 use crate::grpc::server::MESSAGE_SIZE_MAX;
 
 /// How long an answer may take unless the command line says otherwise.
@@ -51,6 +52,7 @@ macro_rules! services {
 
 services! {
     connect: ConnectClient,
+    network: NetworkClient,
     fleet: FleetClient,
     approvals: ApprovalsClient,
     identities: IdentitiesClient,

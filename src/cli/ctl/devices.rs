@@ -159,11 +159,21 @@ impl Disconnect {
 
 /// Who opens the TCP connection.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     /// The gateway dials the device
     ServerToDevice,
     /// The device dials the gateway
     DeviceToServer,
+}
+
+impl Mode {
+    /// Its number in the API.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::ServerToDevice => ConnectionMode::ServerToDevice.into(),
+            Self::DeviceToServer => ConnectionMode::DeviceToServer.into(),
+        }
+    }
 }
 
 /// Tells connected devices who dials from now on
@@ -189,11 +199,7 @@ pub struct SetMode {
 
 impl SetMode {
     pub async fn run(self, client: &Client, output: Output) -> Done {
-        let mode = match self.mode {
-            Mode::ServerToDevice => ConnectionMode::ServerToDevice,
-            Mode::DeviceToServer => ConnectionMode::DeviceToServer,
-        };
-        let connection_mode = mode.into();
+        let connection_mode = self.mode.number();
         let mut api = client.connect();
         if let [device_id] = self.ids[..] {
             let request = SetConnectionModeRequest {
@@ -283,7 +289,12 @@ impl Ssl {
 }
 
 /// Lists the devices that failed of those that were asked.
-fn report(client: &Client, answer: Result<(), Status>, of: usize, output: Output) -> Done {
+pub(super) fn report(
+    client: &Client,
+    answer: Result<(), Status>,
+    of: usize,
+    output: Output,
+) -> Done {
     let Err(status) = answer else {
         return Ok(());
     };

@@ -10,6 +10,7 @@ use crate::grpc::proto::gsdk::connect::{
     Status,
 };
 use crate::grpc::proto::gsdk::device::Type;
+use crate::grpc::proto::gsdk::network::EthernetBaseband;
 
 /// The name of an enum's number as the API writes it; a number that this program does not know
 /// stays a number.
@@ -24,8 +25,12 @@ pub(super) fn status(number: i32) -> Value {
     named(number, Status::as_str_name)
 }
 
-fn mode(number: i32) -> Value {
+pub(super) fn mode(number: i32) -> Value {
     named(number, ConnectionMode::as_str_name)
+}
+
+pub(super) fn baseband(number: i32) -> Value {
+    named(number, EthernetBaseband::as_str_name)
 }
 
 pub(super) fn device_type(number: i32) -> Value {
