@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one binary: real sockets on free ports, a real
 //! store, real TLS; our simulator, or a hand-made peer, on the other side.
 
+mod approvals;
 mod bench;
 mod cli;
 mod conformance;
@@ -17,5 +18,6 @@ mod search;
 mod stacks;
 mod support;
 mod switch;
+mod table;
 mod tidy;
 mod world;

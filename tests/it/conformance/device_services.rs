@@ -128,6 +128,14 @@ fn what_is_not_served_says_so_by_its_name() {
             error.expect_err("not served").message(),
             "this gateway does not serve Reboot"
         );
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn the_gateway_tells_its_version() {
+    run(async {
+        let gateway = TestGateway::start().await;
         let mut client = AdminClient::new(gateway.channel().await);
         let info = client.get_info(AdminInfoRequest {}).await.expect("told");
         assert_eq!(info.into_inner().version, env!("CARGO_PKG_VERSION"));
