@@ -129,8 +129,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &["link", "codec", "search"]),
-    ("grpc", &["link", "registry", "store", "handle"]),
-    ("sim", &["link", "codec"]),
 ];
 
 const BASE: &[&str] = &[
