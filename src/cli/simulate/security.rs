@@ -159,10 +159,13 @@ fn keys(arguments: &Simulate) -> Result<Keys, clap::Error> {
 
 /// The newest fleet key of the gateway with this data directory.
 fn fleet_key_of(dir: &Path) -> Result<LinkKey, clap::Error> {
-    let sealer = gateway_key::read(&gateway_key_in(dir))
-        .map_err(|error| wrong(format_args!("{error}; start the gateway once")))?;
+    let none = || told(dir, &"holds no fleet key, start the gateway once");
+    if !keys_dir(dir).exists() {
+        return Err(none());
+    }
+    let sealer = gateway_key::read(&gateway_key_in(dir)).map_err(wrong)?;
     let newest = key_files::newest_fleet_key(&keys_dir(dir), &sealer).map_err(wrong)?;
-    newest.ok_or_else(|| told(dir, &"holds no fleet key, start the gateway once"))
+    newest.ok_or_else(none)
 }
 
 fn certificates(arguments: &Simulate) -> Result<Certificates, clap::Error> {

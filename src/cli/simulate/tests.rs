@@ -230,7 +230,7 @@ fn the_data_directory_of_a_gateway_has_all_that_a_link_needs() {
         "--dial [::1]:1 --data-dir {}",
         empty.path().display()
     ));
-    assert!(none.contains("start the gateway once"), "{none}");
+    assert!(none.contains("holds no fleet key"), "{none}");
 }
 
 #[test]
