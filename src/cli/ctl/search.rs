@@ -1,6 +1,6 @@
 //! `search` and `slaves`: devices that are found, and devices behind devices.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -67,8 +67,8 @@ pub enum Slaves {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Sets the devices behind one device, or of several from a file: JSON as \
-        `gatehouse ctl slaves get --output json` prints it.",
+    long_about = "Sets the devices behind one device; those behind others stay. A file replaces the \
+        whole list: JSON as `gatehouse ctl slaves get --output json` prints it.",
     after_help = "Examples:\n  \
         gatehouse ctl slaves set 1001 --rs485 2001,2002\n  \
         gatehouse ctl slaves set --file slaves.json\n\n\
@@ -101,7 +101,15 @@ impl Slaves {
                 put(&render(&answer.slave_device_infos, output))
             }
             Self::Set(set) => {
-                let slave_device_infos = set.infos()?;
+                let slave_device_infos = match set.file {
+                    Some(file) => in_file(&file)?,
+                    None => {
+                        let present = client
+                            .ask(api.get_slave_device(GetSlaveDeviceRequest {}))
+                            .await?;
+                        set.put_into(present.slave_device_infos)
+                    }
+                };
                 let request = SetSlaveDeviceRequest { slave_device_infos };
                 client.ask(api.set_slave_device(request)).await?;
                 say("the devices behind are set");
@@ -111,18 +119,46 @@ impl Slaves {
     }
 }
 
+fn in_file(file: &Path) -> Result<Vec<SlaveDeviceInfo>, Failure> {
+    let json = Some(super::input::Format::Json);
+    let (text, _, name) = super::files::read(file, json)?;
+    super::input::slaves(&text, &name)
+}
+
 impl Set {
-    fn infos(self) -> Result<Vec<SlaveDeviceInfo>, Failure> {
-        if let Some(file) = self.file {
-            let json = Some(super::input::Format::Json);
-            let (text, _, name) = super::files::read(&file, json)?;
-            return super::input::slaves(&text, &name);
-        }
-        let one = self.id.map(|device_id| SlaveDeviceInfo {
+    /// The whole list: the API knows no other way to set it.
+    fn put_into(self, mut list: Vec<SlaveDeviceInfo>) -> Vec<SlaveDeviceInfo> {
+        let Some(device_id) = self.id else {
+            return list;
+        };
+        list.retain(|other| other.device_id != device_id);
+        list.push(SlaveDeviceInfo {
             device_id,
             rs485_slave_device_i_ds: self.rs485,
             wiegand_slave_device_i_ds: self.wiegand,
         });
-        Ok(one.into_iter().collect())
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_devices_behind_others_stay() {
+        let info = |device_id, rs485: &[u32]| SlaveDeviceInfo {
+            device_id,
+            rs485_slave_device_i_ds: rs485.to_vec(),
+            wiegand_slave_device_i_ds: Vec::new(),
+        };
+        let set = Set {
+            id: Some(7),
+            rs485: vec![72],
+            wiegand: Vec::new(),
+            file: None,
+        };
+        let list = set.put_into(vec![info(7, &[71]), info(8, &[81])]);
+        assert_eq!(list, [info(8, &[81]), info(7, &[72])]);
     }
 }
