@@ -102,9 +102,9 @@ async fn survive(gateway: &Process, client: &mut Client, good: &[Device], round:
 fn thousands_of_bad_peers_are_gone_by_their_deadlines_and_disturb_nobody() {
     run(async {
         let gateway = Process::start(
-            "inbound.first_byte_deadline = \"1s\"\n\
-             inbound.handshake_deadline = \"1s\"\n\
-             inbound.connect_deadline = \"1s\"\n\
+            "inbound.first_byte_deadline = \"4s\"\n\
+             inbound.handshake_deadline = \"4s\"\n\
+             inbound.connect_deadline = \"4s\"\n\
              inbound.waiting_per_source_max = 4096\n\
              log.level = \"warn,gatehouse::cli=info\"",
         );
