@@ -1,20 +1,22 @@
 //! `gatehouse bench`: what a session costs here, beside what the bare machine can do.
 
 mod bare;
+mod bare_link;
 mod bare_stream;
 mod fleet;
 mod handshake;
 mod list;
+mod party;
 mod quantiles;
 mod ramp;
 mod report;
 mod sizes;
 mod status;
+mod storm;
 mod subject;
 mod usage;
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::thread;
 
@@ -22,34 +24,21 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::bare::BareLoop;
-use self::fleet::{Fleet, Proof};
-use self::ramp::Ramp;
-use self::report::{Link, Memory, Report};
-use self::sizes::{Sizes, WARM};
+use self::party::{PLAIN_FIRST_ID, Party, TLS_FIRST_ID};
+use self::report::Report;
+use self::sizes::Sizes;
+use self::status::Bystander;
+use self::storm::Storm;
 use self::subject::Subject;
 use crate::cli::{logging, system};
 use crate::config::Log;
-use crate::sim::link::Security;
 
 /// Sessions of each link with --quick.
 const QUICK: u32 = 500;
-/// Devices started a second: above what two cores connect, and so few that those which wait find
-/// room. A full queue of the listening socket drops a SYN, which is sent again after a second.
-const PLAIN_RATES: Rates = Rates {
-    first: 12_000,
-    again: 30_000,
-};
-const AES_RATES: Rates = Rates {
-    first: 8000,
-    again: 12_000,
-};
-
+/// Devices of the storm with --quick.
+const QUICK_STORM: u32 = 300;
 /// The devices whose sockets are closed. Few, so that their identities are soon known.
 const CLOSED_IDS: Range<u32> = 950_000..950_016;
-const PLAIN_FIRST_ID: u32 = 1_000_000;
-const AES_FIRST_ID: u32 = 2_000_000;
-const BARE_FIRST_ID: u32 = 3_000_000;
 
 /// Measures what sessions cost on this machine
 #[derive(Debug, Args)]
@@ -62,7 +51,13 @@ const BARE_FIRST_ID: u32 = 3_000_000;
         nothing of it stays. The devices run in processes of their own on the same cores, so that \
         a rate is what gateway and devices reach together; \"cpu us\" is the processor time of the \
         gateway's process alone. A device's first time pays for storing its identity, and then \
-        never again. The gateway's log is off but for warnings.\n\n\
+        never again. On a tls link, which is TLS 1.3 without a certificate of the device, \"resumed\" \
+        is with the ticket of the session before, all others are whole handshakes; the bare loop \
+        is tokio-rustls. The gateway's log is off but for warnings.\n\n\
+        In a storm, --storm devices on tls links are gone at once and come back at once, first \
+        because they lose their power and then because the gateway ends their sessions. It is \
+        measured when all are back, and what a subscriber sees meanwhile of another device whose \
+        socket is closed.\n\n\
         It takes about a minute, on Linux.",
     after_help = "Examples:\n  \
         gatehouse bench\n  \
@@ -81,6 +76,15 @@ pub struct Bench {
     /// See that it runs: 500 sessions, and figures that mean little
     #[arg(long, conflicts_with = "sessions")]
     quick: bool,
+    /// How many devices a storm takes; 0: no storm
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5000,
+        conflicts_with = "quick",
+        value_parser = clap::value_parser!(u32).range(0..=500_000),
+    )]
+    storm: u32,
     /// How the figures are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -122,9 +126,9 @@ impl Bench {
 
     fn sizes(&self, files: u64) -> Sizes {
         if self.quick {
-            return Sizes::whole(QUICK, files).quick();
+            return Sizes::whole(QUICK, QUICK_STORM, files).quick();
         }
-        let sizes = Sizes::whole(self.sessions, files);
+        let sizes = Sizes::whole(self.sessions, self.storm, files);
         if let Some(shortfall) = sizes.shortfall(self.sessions, files) {
             eprintln!("gatehouse: {shortfall}");
         }
@@ -137,18 +141,25 @@ impl Bench {
 async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     let progress = progress();
     progress.set_message("starting a gateway");
-    let with_secret = CLOSED_IDS.chain(PLAIN_FIRST_ID..PLAIN_FIRST_ID + sizes.plain);
+    let tls_ids = TLS_FIRST_ID..TLS_FIRST_ID + sizes.tls.max(sizes.storm);
+    let with_secret = CLOSED_IDS
+        .chain(PLAIN_FIRST_ID..PLAIN_FIRST_ID + sizes.plain)
+        .chain(tls_ids);
     let subject = Subject::start(with_secret).await?;
     let plain = Party::plain(&subject, sizes.plain)?;
     let aes = Party::aes(&subject, sizes.aes)?;
+    let tls = Party::tls(&subject, sizes.tls)?;
     let mut fleets = Vec::new();
     progress.set_message("memory, bare loops");
     let plain_bare = plain.idle_bare(sizes.bare, &mut fleets).await?;
     let aes_bare = aes.idle_bare(sizes.bare, &mut fleets).await?;
+    let tls_bare = tls.idle_bare(sizes.bare, &mut fleets).await?;
     progress.set_message("memory, plain sessions");
     let plain_first = plain.first(&subject, &mut fleets).await?;
     progress.set_message("memory, aes sessions");
     let aes_first = aes.first(&subject, &mut fleets).await?;
+    progress.set_message("memory, tls sessions");
+    let tls_first = tls.first(&subject, &mut fleets).await?;
     progress.set_message("status and list");
     let status = status::measure(&subject, CLOSED_IDS, sizes.closes).await?;
     let list = list::measure(&subject).await?;
@@ -158,19 +169,41 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     let plain = plain.link(&subject, plain_bare, plain_first).await?;
     progress.set_message("connecting, aes");
     let aes = aes.link(&subject, aes_bare, aes_first).await?;
+    progress.set_message("connecting, tls");
+    let tls = tls.link(&subject, tls_bare, tls_first).await?;
+    progress.set_message("a storm");
+    let storm = weather(&subject, &sizes).await?;
     progress.set_message("handshakes");
     let cores = thread::available_parallelism()?.get();
-    let handshakes_per_second = handshake::answered_per_second(cores, sizes.handshakes)?;
+    let (server, roots) = (subject.bare_tls()?, subject.roots()?);
+    let handshakes_per_second = handshake::measure(cores, sizes.handshakes, server, roots)?;
     subject.stop().await;
     progress.finish_and_clear();
     Ok(Report {
         cores,
         plain,
         aes,
+        tls,
         handshakes_per_second,
         status,
+        storm,
         list,
     })
+}
+
+async fn weather(subject: &Subject, sizes: &Sizes) -> Result<Option<Storm>, Box<dyn Error>> {
+    if sizes.storm == 0 {
+        return Ok(None);
+    }
+    let devices = storm::Devices {
+        subject,
+        proof: &subject.tls_credential(),
+        first_id: TLS_FIRST_ID,
+        count: sizes.storm,
+    };
+    let mut bystander = Bystander::start(subject, CLOSED_IDS).await?;
+    let storm = storm::measure(&devices, &mut bystander, sizes.closes).await?;
+    Ok(Some(storm))
 }
 
 /// On the standard error, and only where that is a terminal.
@@ -178,132 +211,4 @@ fn progress() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{elapsed} {msg} …");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-}
-
-/// The devices of one link, and where they dial.
-struct Party {
-    proof: Proof,
-    gateway: SocketAddr,
-    bare: BareLoop,
-    first_id: u32,
-    count: u32,
-    rates: Rates,
-}
-
-/// Devices started a second, when the gateway has their identities to store and when it has not.
-struct Rates {
-    first: u32,
-    again: u32,
-}
-
-impl Party {
-    fn plain(subject: &Subject, count: u32) -> Result<Self, Box<dyn Error>> {
-        let proof = subject.credential();
-        Ok(Self {
-            gateway: subject.address(&proof)?,
-            proof,
-            bare: BareLoop::start(Security::Plain)?,
-            first_id: PLAIN_FIRST_ID,
-            count,
-            rates: PLAIN_RATES,
-        })
-    }
-
-    fn aes(subject: &Subject, count: u32) -> Result<Self, Box<dyn Error>> {
-        let proof = subject.key_file()?;
-        Ok(Self {
-            gateway: subject.address(&proof)?,
-            proof,
-            bare: BareLoop::start(Security::Aes(subject.key().clone()))?,
-            first_id: AES_FIRST_ID,
-            count,
-            rates: AES_RATES,
-        })
-    }
-
-    /// A few devices at the loop, and then `count`, with the memory of each of these.
-    async fn idle_bare(&self, count: u32, fleets: &mut Vec<Fleet>) -> Result<f64, Box<dyn Error>> {
-        fleets.push(self.connect_bare(WARM).await?.0);
-        let before = usage::memory()?;
-        fleets.push(self.connect_bare(count).await?.0);
-        bytes_each(before, count)
-    }
-
-    /// All of them at the gateway, for the first time, with the memory of each. The first third is
-    /// there before anything is measured: by then the store has filled its cache, which no further
-    /// session makes larger.
-    async fn first(
-        &self,
-        subject: &Subject,
-        fleets: &mut Vec<Fleet>,
-    ) -> Result<(Ramp, f64), Box<dyn Error>> {
-        let (warm, rest, rate) = (self.count - self.rest(), self.rest(), self.rates.first);
-        if warm > 0 {
-            fleets.push(self.connect(subject, self.first_id, warm, rate).await?.0);
-        }
-        let before = usage::memory()?;
-        let first_id = self.first_id + warm;
-        let (fleet, ramp) = self.connect(subject, first_id, rest, rate).await?;
-        fleets.push(fleet);
-        Ok((ramp, bytes_each(before, rest)?))
-    }
-
-    /// As many at the gateway, which has no other, once more; then as many at the loop.
-    async fn link(
-        &self,
-        subject: &Subject,
-        bare_bytes: f64,
-        (first, session_bytes): (Ramp, f64),
-    ) -> Result<Link, Box<dyn Error>> {
-        let (count, rate) = (self.rest(), self.rates.again);
-        let (fleet, again) = self.connect(subject, self.first_id, count, rate).await?;
-        drop(fleet);
-        subject.until_empty().await?;
-        let (fleet, bare) = self.connect_bare(count).await?;
-        drop(fleet);
-        Ok(Link {
-            sessions: self.count,
-            memory: Memory {
-                session_bytes,
-                bare_bytes,
-            },
-            first,
-            again,
-            bare,
-        })
-    }
-
-    /// How many are measured.
-    const fn rest(&self) -> u32 {
-        self.count - self.count / 3
-    }
-
-    async fn connect(
-        &self,
-        subject: &Subject,
-        first_id: u32,
-        count: u32,
-        rate: u32,
-    ) -> Result<(Fleet, Ramp), Box<dyn Error>> {
-        let before = subject.connected();
-        let fleet = Fleet::start(self.gateway, &self.proof, first_id, count, rate)?;
-        let settled = || subject.is_settled();
-        let ramp = ramp::watch(before, count as usize, || subject.connected(), settled).await?;
-        Ok((fleet, ramp))
-    }
-
-    async fn connect_bare(&self, count: u32) -> Result<(Fleet, Ramp), Box<dyn Error>> {
-        let before = self.bare.connected();
-        let to = self.bare.address();
-        let fleet = Fleet::start(to, &self.proof, BARE_FIRST_ID, count, self.rates.again)?;
-        let seen = || self.bare.connected();
-        let ramp = ramp::watch(before, count as usize, seen, || true).await?;
-        Ok((fleet, ramp))
-    }
-}
-
-/// By how much this process has grown for each of `count`.
-fn bytes_each(before: u64, count: u32) -> Result<f64, Box<dyn Error>> {
-    let grown = usage::memory()?.saturating_sub(before);
-    Ok(grown as f64 / f64::from(count))
 }

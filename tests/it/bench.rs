@@ -10,7 +10,7 @@ fn a_quick_bench_tells_every_figure() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    for link in ["plain", "aes"] {
+    for link in ["plain", "aes", "tls"] {
         is_figure(&report, &format!("/{link}/sessions"));
         for figure in ["session_bytes", "bare_bytes"] {
             is_figure(&report, &format!("/{link}/memory/{figure}"));
@@ -26,16 +26,38 @@ fn a_quick_bench_tells_every_figure() {
             is_figure(&report, &format!("/status/{path}/{figure}"));
         }
     }
+    for ramp in ["gateway", "bare"] {
+        for figure in ["sessions", "sessions_per_second", "processor_us"] {
+            is_figure(&report, &format!("/tls/resumed/{ramp}/{figure}"));
+        }
+    }
+    is_storm(&report);
     for path in ["devices", "call_ms", "encode_ms", "decode_ms"] {
         is_figure(&report, &format!("/list/{path}"));
     }
     for path in [
         "/cores",
-        "/handshakes_per_second",
+        "/handshakes_per_second/aes",
+        "/handshakes_per_second/tls",
+        "/handshakes_per_second/tls_resumed",
         "/status/sessions",
         "/status/closes",
     ] {
         is_figure(&report, path);
+    }
+}
+
+fn is_storm(report: &Value) {
+    is_figure(report, "/storm/devices");
+    for storm in ["anew", "resumed"] {
+        for figure in ["gone_ms", "back_ms", "closes"] {
+            is_figure(report, &format!("/storm/{storm}/{figure}"));
+        }
+    }
+    for bystander in ["idle", "anew/bystander", "resumed/bystander"] {
+        for figure in ["p50_us", "p99_us", "max_us"] {
+            is_figure(report, &format!("/storm/{bystander}/{figure}"));
+        }
     }
 }
 

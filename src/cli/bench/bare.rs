@@ -3,46 +3,60 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
+use super::bare_link::{BareLink, BareSecurity};
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, BODY_MAX, Split};
 use crate::codec::message::{self, Answer, Message};
 use crate::link::listen;
-use crate::sim::link::{Link, LinkError, Role, Security};
+use crate::sim::link::LinkError;
+
+/// The tasks of the connections.
+type Serving = Arc<Mutex<Vec<AbortHandle>>>;
 
 /// Accepts as long as it is there.
 pub(super) struct BareLoop {
     address: SocketAddr,
     connected: Arc<AtomicUsize>,
+    serving: Serving,
     accepting: JoinHandle<()>,
 }
 
 impl BareLoop {
     /// # Errors
     /// When it cannot listen.
-    pub(super) fn start(security: Security) -> io::Result<Self> {
+    pub(super) fn start(security: BareSecurity) -> io::Result<Self> {
         let socket = listen::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = socket.local_addr()?;
         let connected = Arc::new(AtomicUsize::new(0));
+        let serving = Serving::default();
         let accepting = accept(
             TcpListener::from_std(socket)?,
             security,
             Arc::clone(&connected),
+            Arc::clone(&serving),
         );
         Ok(Self {
             address,
             connected,
+            serving,
             accepting: tokio::spawn(accepting),
         })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Ends every connection.
+    pub(super) fn cut(&self) {
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.drain(..).for_each(|task| task.abort());
     }
 
     /// How many devices were answered so far.
@@ -57,24 +71,31 @@ impl Drop for BareLoop {
     }
 }
 
-async fn accept(listener: TcpListener, security: Security, connected: Arc<AtomicUsize>) {
+async fn accept(
+    listener: TcpListener,
+    security: BareSecurity,
+    connected: Arc<AtomicUsize>,
+    serving: Serving,
+) {
     // An accept that fails is missed in the count, and the bench says so in the end.
     while let Ok((stream, _)) = listener.accept().await {
         let (security, connected) = (security.clone(), Arc::clone(&connected));
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // It ends as it began: with its device.
             let _ = serve(stream, security, &connected).await;
         });
+        let mut serving = serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.push(task.abort_handle());
     }
 }
 
 async fn serve(
     stream: TcpStream,
-    security: Security,
+    security: BareSecurity,
     connected: &AtomicUsize,
 ) -> Result<(), LinkError> {
     stream.set_nodelay(true)?;
-    let mut link = Link::open(stream, &security, Role::Accepted).await?;
+    let mut link = BareLink::open(stream, security).await?;
     let mut received = Vec::new();
     let answer = loop {
         link.read(&mut received).await?;

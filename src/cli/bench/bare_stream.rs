@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -38,8 +37,6 @@ const CHANGES_MAX: usize = 16;
 #[derive(Clone)]
 pub(super) struct BareStream {
     changes: broadcast::Sender<StatusChange>,
-    /// The data directory of the guard, which lives as long as the server.
-    _data: Arc<TempDir>,
 }
 
 /// Takes everybody as anonymous, as the gateway does on loopback.
@@ -60,20 +57,20 @@ fn open_guard(data: &Path) -> Result<Guard, Box<dyn Error>> {
 }
 
 impl BareStream {
-    /// Starts a server with this TLS; the sender is where the changes go in.
+    /// Starts a server with this TLS; the sender is where the changes go in. `data` must outlive it:
+    /// its store writes there to the end.
     ///
     /// # Errors
     /// When it cannot listen.
     pub(super) async fn serve(
         tls: rustls::ServerConfig,
+        data: &Path,
     ) -> Result<(Server, SocketAddr, broadcast::Sender<StatusChange>), Box<dyn Error>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let data = tempfile::tempdir()?;
-        let routes = Routes::new(open_guard(data.path())?).with(Self {
+        let routes = Routes::new(open_guard(data)?).with(Self {
             changes: changes.clone(),
-            _data: Arc::new(data),
         });
         let settings = Settings::new(Arc::new(ArcSwap::from_pointee(tls)));
         let (stopper, _) = stop::channel();

@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// The addresses that devices dial from, in turn: none may fill the gateway's waiting room alone.
 const SOURCES: &str = "127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.5,127.0.0.6,127.0.0.7,127.0.0.8,127.0.0.9,\
      127.0.0.10,127.0.0.11,127.0.0.12,127.0.0.13,127.0.0.14,127.0.0.15,127.0.0.16,127.0.0.17";
@@ -20,6 +23,9 @@ pub(super) enum Proof {
     Credential(String),
     /// On an aes link, with the link key in this file.
     Key(PathBuf),
+    /// On a tls link to a gateway under the root in this file, with this credential. No certificate:
+    /// the gateway would keep it as long as the session.
+    Tls { root: PathBuf, secret: String },
 }
 
 /// Devices in a child process, which ends with this.
@@ -44,7 +50,7 @@ impl Fleet {
             // One that had no luck must not be waited for at the end of a ramp.
             .args(["--redial", "200ms"])
             // Should this process be killed, they end all the same.
-            .args(["--for", "3m"])
+            .args(["--for", "5m"])
             .args(["--sources", SOURCES])
             .args(["--dial", &to.to_string()])
             .args(["--first-id", &first_id.to_string()])
@@ -54,6 +60,34 @@ impl Fleet {
         proof.tell(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         Ok(Self(child))
+    }
+
+    /// Stops the devices where they are, so that they do not see what becomes of their links.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) fn pause(&self) -> io::Result<()> {
+        self.send(Signal::SIGSTOP)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) fn go_on(&self) -> io::Result<()> {
+        self.send(Signal::SIGCONT)
+    }
+
+    /// Cuts all devices off at once, without waiting for the end of their process.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) fn cut(&self) -> io::Result<()> {
+        self.send(Signal::SIGKILL)
+    }
+
+    fn send(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill(Pid::from_raw(self.0.id().cast_signed()), signal)?)
     }
 }
 
@@ -72,6 +106,9 @@ impl Proof {
             Self::Key(file) => command
                 .args(["--link", "aes", "--key"])
                 .arg::<&Path>(file.as_ref()),
+            Self::Tls { root, secret } => command
+                .args(["--link", "tls", "--credential", secret, "--ca"])
+                .arg::<&Path>(root.as_ref()),
         };
     }
 }

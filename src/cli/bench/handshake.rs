@@ -1,28 +1,55 @@
-//! The handshake of an aes link alone, in memory.
+//! The handshakes of the secured links alone, in memory.
+
+mod aes;
+mod tls;
 
 use std::error::Error;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::link::key_files;
-use crate::link::link_key::LinkKey;
-use crate::link::noise::{Initiator, Responder};
+use rustls::{RootCertStore, ServerConfig};
+use serde::Serialize;
 
-/// First messages that are made before they are answered.
-const BATCH: usize = 64;
+use self::tls::{Ends, Kind};
 
-/// How many first messages `threads` threads can answer a second, all of them together.
+/// How many handshakes all threads together can answer a second. The other end is not timed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Handshakes {
+    pub(super) aes: f64,
+    /// TLS 1.3 with the gateway's certificate and none of the device.
+    pub(super) tls: f64,
+    /// The same with the ticket of an earlier one.
+    pub(super) tls_resumed: f64,
+}
+
+/// Answers handshakes of each kind on `threads` threads for as long as is said.
 ///
 /// # Errors
-/// When the system has no thread or no random bytes left.
-pub(super) fn answered_per_second(
+/// When the system has no thread or no random bytes left, or the certificates do not serve.
+pub(super) fn measure(
     threads: usize,
     how_long: Duration,
+    server: ServerConfig,
+    roots: RootCertStore,
+) -> Result<Handshakes, Box<dyn Error>> {
+    let ends = Ends::new(server, roots)?;
+    Ok(Handshakes {
+        aes: sum(threads, || aes::answered_per_second(how_long))?,
+        tls: sum(threads, || ends.answered_per_second(Kind::Whole, how_long))?,
+        tls_resumed: sum(threads, || {
+            ends.answered_per_second(Kind::Resumed, how_long)
+        })?,
+    })
+}
+
+/// The rates of all threads together.
+fn sum(
+    threads: usize,
+    rate: impl Fn() -> Result<f64, Box<dyn Error>> + Sync,
 ) -> Result<f64, Box<dyn Error>> {
+    let rate = || rate().map_err(|error| error.to_string());
     let rates: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(move || answer_for(how_long).map_err(|error| error.to_string())))
-            .collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(rate)).collect();
         threads
             .into_iter()
             .map(thread::ScopedJoinHandle::join)
@@ -33,29 +60,4 @@ pub(super) fn answered_per_second(
         sum += rate.map_err(|_| "a handshake thread died")??;
     }
     Ok(sum)
-}
-
-/// The rate of one thread. Only the answering end is timed.
-fn answer_for(how_long: Duration) -> Result<f64, Box<dyn Error>> {
-    let key = key_files::generate()?;
-    let mut answered = 0;
-    let mut taken = Duration::ZERO;
-    while taken < how_long {
-        let firsts = first_messages(&key)?;
-        let started = Instant::now();
-        for first in &firsts {
-            let mut responder = Responder::new();
-            responder.read(&mut first.as_slice())?;
-            responder.respond(&key, key_files::random()?)?;
-        }
-        taken += started.elapsed();
-        answered += firsts.len();
-    }
-    Ok(answered as f64 / taken.as_secs_f64())
-}
-
-fn first_messages(key: &LinkKey) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-    (0..BATCH)
-        .map(|_| Ok(Initiator::start(key, key_files::random()?)?.1))
-        .collect()
 }

@@ -4,10 +4,12 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::handshake::Handshakes;
 use super::list::List;
 use super::quantiles::Quantiles;
 use super::ramp::Ramp;
 use super::status::Latency;
+use super::storm::{Blow, Storm};
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -15,9 +17,11 @@ pub(super) struct Report {
     pub(super) cores: usize,
     pub(super) plain: Link,
     pub(super) aes: Link,
-    /// First handshake messages that all cores together answer in memory.
-    pub(super) handshakes_per_second: f64,
+    pub(super) tls: Link,
+    pub(super) handshakes_per_second: Handshakes,
     pub(super) status: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) storm: Option<Storm>,
     pub(super) list: List,
 }
 
@@ -30,6 +34,16 @@ pub(super) struct Link {
     /// Devices that the gateway never saw before: their identities are stored first.
     pub(super) first: Ramp,
     pub(super) again: Ramp,
+    pub(super) bare: Ramp,
+    /// Where the handshake of a device can build on its last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resumed: Option<Resumed>,
+}
+
+/// Devices that come back with the ticket of the session before.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Resumed {
+    pub(super) gateway: Ramp,
     pub(super) bare: Ramp,
 }
 
@@ -49,7 +63,11 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        let links = [("plain", &self.plain), ("aes", &self.aes)];
+        let links = [
+            ("plain", &self.plain),
+            ("aes", &self.aes),
+            ("tls", &self.tls),
+        ];
         head(out, "memory of an idle session", ["bytes", "bare", "ratio"])?;
         for (
             name,
@@ -77,31 +95,46 @@ impl Report {
         )?;
         for (name, link) in links {
             let ramps = [
-                ("first time", link.first),
-                ("again", link.again),
-                ("bare loop", link.bare),
+                ("first time", link.first, link.bare),
+                ("again", link.again, link.bare),
+                ("bare loop", link.bare, link.bare),
             ];
-            for (which, ramp) in ramps {
-                let share = ramp.sessions_per_second / link.bare.sessions_per_second;
+            let resumed = link.resumed.map(|Resumed { gateway, bare }| {
+                [
+                    ("resumed", gateway, bare),
+                    ("bare loop, resumed", bare, bare),
+                ]
+            });
+            for (which, ramp, bare) in ramps.into_iter().chain(resumed.into_iter().flatten()) {
+                let share = ramp.sessions_per_second / bare.sessions_per_second;
                 let figures = [ramp.sessions_per_second, ramp.processor_us];
                 row(out, &format!("{name}, {which}"), figures, share)?;
             }
         }
         self.write_handshakes(out)?;
         self.write_status(out)?;
+        self.write_storm(out)?;
         self.write_list(out)
     }
 
     fn write_handshakes(&self, out: &mut String) -> fmt::Result {
-        let rate = self.handshakes_per_second;
-        let name = format!("aes handshake in memory, {} threads", self.cores);
-        let processor_us = self.cores as f64 / rate * 1e6;
-        row(
-            out,
-            &name,
-            [rate, processor_us],
-            rate / self.aes.bare.sessions_per_second,
-        )
+        let Handshakes {
+            aes,
+            tls,
+            tls_resumed,
+        } = self.handshakes_per_second;
+        let bare_resumed = self.tls.resumed.map_or(self.tls.bare, |ramps| ramps.bare);
+        for (name, rate, bare) in [
+            ("aes handshake", aes, self.aes.bare),
+            ("tls handshake", tls, self.tls.bare),
+            ("tls resumption", tls_resumed, bare_resumed),
+        ] {
+            let name = format!("{name} in memory, {} threads", self.cores);
+            let processor_us = self.cores as f64 / rate * 1e6;
+            let share = rate / bare.sessions_per_second;
+            row(out, &name, [rate, processor_us], share)?;
+        }
+        Ok(())
     }
 
     fn write_status(&self, out: &mut String) -> fmt::Result {
@@ -120,15 +153,35 @@ impl Report {
             ("bare tonic stream", bare_stream),
             ("bare socket, end of file", bare_socket),
         ] {
-            let Quantiles {
-                p50_us,
-                p99_us,
-                max_us,
-            } = times;
+            quantiles(out, name, times)?;
+        }
+        Ok(())
+    }
+
+    fn write_storm(&self, out: &mut String) -> fmt::Result {
+        let Some(storm) = &self.storm else {
+            return Ok(());
+        };
+        let blows = [("power loss", &storm.anew), ("resumed", &storm.resumed)];
+        let title = format!("storm of {} tls devices", storm.devices);
+        head(out, &title, ["gone ms", "back ms", "a second"])?;
+        for (name, blow) in blows {
+            let Blow {
+                gone_ms, back_ms, ..
+            } = blow;
+            let rate = f64::from(storm.devices) / back_ms * 1e3;
             writeln!(
                 out,
-                "  {name:<42}{p50_us:>10.0}{p99_us:>10.0}{max_us:>10.0}"
+                "  {name:<42}{gone_ms:>10.0}{back_ms:>10.0}{rate:>10.0}"
             )?;
+        }
+        let title = "socket close to its reader, a bystander";
+        head(out, title, ["p50 us", "p99 us", "max us"])?;
+        let name = format!("all connected and idle, {} times", storm.idle_closes);
+        quantiles(out, &name, storm.idle)?;
+        for (name, blow) in blows {
+            let name = format!("{name}, {} times", blow.closes);
+            quantiles(out, &name, blow.bystander)?;
         }
         Ok(())
     }
@@ -172,6 +225,18 @@ fn row(out: &mut String, name: &str, [first, second]: [f64; 2], ratio: f64) -> f
     writeln!(out, "  {name:<42}{first:>10.0}{second:>10.0}{ratio:>10.2}")
 }
 
+fn quantiles(out: &mut String, name: &str, times: Quantiles) -> fmt::Result {
+    let Quantiles {
+        p50_us,
+        p99_us,
+        max_us,
+    } = times;
+    writeln!(
+        out,
+        "  {name:<42}{p50_us:>10.0}{p99_us:>10.0}{max_us:>10.0}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +257,10 @@ mod tests {
             first: ramp(500.0),
             again: ramp(900.0),
             bare: ramp(1000.0),
+            resumed: Some(Resumed {
+                gateway: ramp(1000.0),
+                bare: ramp(4000.0),
+            }),
         };
         let times = Quantiles {
             p50_us: 1.0,
@@ -205,6 +274,12 @@ mod tests {
             bare_stream: times,
             bare_socket: times,
         };
+        let blow = Blow {
+            gone_ms: 10.0,
+            back_ms: 500.0,
+            closes: 7,
+            bystander: times,
+        };
         let list = List {
             devices: 20,
             call_ms: 3.0,
@@ -215,8 +290,20 @@ mod tests {
             cores: 2,
             plain: link,
             aes: link,
-            handshakes_per_second: 2000.0,
+            tls: link,
+            handshakes_per_second: Handshakes {
+                aes: 2000.0,
+                tls: 3000.0,
+                tls_resumed: 8000.0,
+            },
             status,
+            storm: Some(Storm {
+                devices: 50,
+                idle: times,
+                idle_closes: 5,
+                anew: blow.clone(),
+                resumed: blow,
+            }),
             list,
         };
         let table = report.to_table();
@@ -226,7 +313,11 @@ mod tests {
         };
         assert_eq!(ratio("plain, 10 sessions"), Some("3.00"));
         assert_eq!(ratio("plain, first time"), Some("0.50"));
-        assert_eq!(ratio("handshake in memory"), Some("2.00"));
+        assert_eq!(ratio("aes handshake in memory"), Some("2.00"));
+        assert_eq!(ratio("tls, resumed"), Some("0.25"));
+        assert_eq!(ratio("tls resumption in memory"), Some("2.00"));
+        assert_eq!(ratio("power loss"), Some("100"));
+        assert_eq!(ratio("power loss, 7 times"), Some("3"));
         assert_eq!(ratio("bare tonic stream"), Some("3"));
         assert_eq!(ratio("encoding, decoding"), Some("1.00"));
     }

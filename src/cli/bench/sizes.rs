@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) const WARM: u32 = 64;
 /// Files of this process beside its connections and those that are opened for a moment.
 const FILES_BESIDE: u64 = 256;
+/// Plain, aes and tls.
+const LINKS: u64 = 3;
 
 /// Counts and times of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub(super) struct Sizes {
     pub(super) plain: u32,
     /// Idle sessions on aes links, at the same time.
     pub(super) aes: u32,
+    /// Idle sessions on tls links, at the same time.
+    pub(super) tls: u32,
+    /// Devices on tls links that are cut off and come back at once; 0: not tried.
+    pub(super) storm: u32,
     /// Idle connections of each bare loop, at the same time.
     pub(super) bare: u32,
     /// Sockets that are closed to see how soon that is told.
@@ -24,15 +30,20 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// The whole measurement with `sessions` of each link, or as many as `files` allow.
-    pub(super) fn whole(sessions: u32, files: u64) -> Self {
+    /// The whole measurement with `sessions` of each link and a storm of `storm` devices, or as many
+    /// as `files` allow.
+    pub(super) fn whole(sessions: u32, storm: u32, files: u64) -> Self {
         let bare = (sessions / 10).clamp(1, 1000);
-        let beside = FILES_BESIDE + 2 * u64::from(bare) + 2 * u64::from(WARM);
+        let beside = FILES_BESIDE + LINKS * (u64::from(bare) + u64::from(WARM));
         let room = u32::try_from(files.saturating_sub(beside)).unwrap_or(u32::MAX);
-        let plain = sessions.min(room / 5 * 3).max(1);
+        let plain = sessions.min(room / 5 * 2).max(1);
+        let half = sessions.min(room.saturating_sub(plain) / 2).max(1);
         Self {
             plain,
-            aes: sessions.min(room.saturating_sub(plain)).max(1),
+            aes: half,
+            tls: half,
+            // While one end is being closed, the device may be back on another.
+            storm: storm.min(room / 2),
             bare,
             closes: 1000,
             handshakes: Duration::from_secs(1),
@@ -52,9 +63,9 @@ impl Sizes {
     pub(super) fn shortfall(&self, sessions: u32, files: u64) -> Option<String> {
         (self.aes < sessions).then(|| {
             format!(
-                "this process may open {files} files, which is enough for {} plain and {} aes \
-                 sessions at once",
-                self.plain, self.aes
+                "this process may open {files} files, which is enough for {} plain, {} aes and {} \
+                 tls sessions at once",
+                self.plain, self.aes, self.tls
             )
         })
     }
@@ -68,25 +79,28 @@ mod tests {
 
     #[test]
     fn what_fits_is_measured_as_asked_for() {
-        let sizes = Sizes::whole(500, 20_000);
-        assert_eq!((sizes.plain, sizes.aes), (500, 500));
+        let sizes = Sizes::whole(500, 400, 20_000);
+        assert_eq!((sizes.plain, sizes.aes, sizes.tls), (500, 500, 500));
+        assert_eq!(sizes.storm, 400);
         assert_eq!(sizes.shortfall(500, 20_000), None);
     }
 
     #[test]
-    fn ten_thousand_plain_sessions_fit_into_twenty_thousand_files() {
-        let sizes = Sizes::whole(10_000, 20_000);
-        assert_eq!((sizes.plain, sizes.aes), (10_000, 7616));
+    fn twenty_thousand_files_are_shared_out() {
+        let sizes = Sizes::whole(10_000, 5000, 20_000);
+        assert_eq!((sizes.plain, sizes.aes, sizes.tls), (6620, 4966, 4966));
+        assert_eq!(sizes.storm, 5000);
         assert!(sizes.shortfall(10_000, 20_000).is_some());
     }
 
     proptest! {
         #[test]
         fn the_files_are_enough(sessions in 1..200_000u32, files in 3000..2_000_000u64) {
-            let Sizes { plain, aes, bare, .. } = Sizes::whole(sessions, files);
-            let used = plain + aes + 2 * bare + 2 * WARM;
+            let Sizes { plain, aes, tls, storm, bare, .. } = Sizes::whole(sessions, sessions, files);
+            let used = plain + aes + tls + 3 * bare + 3 * WARM;
             prop_assert!(u64::from(used) + FILES_BESIDE <= files);
-            prop_assert!(plain >= 1 && aes >= 1 && aes <= plain && plain <= sessions);
+            prop_assert!(aes >= 1 && aes == tls && aes <= plain && plain <= sessions);
+            prop_assert!(2 * u64::from(storm) + FILES_BESIDE <= files);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How soon a subscriber knows that a device is gone.
 
 use std::error::Error;
+use std::iter::Cycle;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -59,31 +60,62 @@ pub(super) async fn measure(
     })
 }
 
-/// From the close of a device's socket until its `DISCONNECTED` is read from a `SubscribeStatus`
-/// stream.
 async fn of_gateway(
     subject: &Subject,
     ids: Range<u32>,
     times: usize,
 ) -> Result<Quantiles, Box<dyn Error>> {
-    let proof = subject.credential();
-    let address = subject.address(&proof)?;
-    let mut changes = subscribe(subject.client().await?).await?;
+    let mut bystander = Bystander::start(subject, ids).await?;
     let mut taken = Vec::with_capacity(times);
-    for id in ids.cycle().take(times) {
-        let link = timeout(PATIENCE, connect(address, id, &proof)).await??;
-        wait_for(&mut changes, id, Status::TcpConnected).await?;
-        let closed = Instant::now();
-        drop(link);
-        wait_for(&mut changes, id, Status::Disconnected).await?;
-        taken.push(closed.elapsed());
+    for _ in 0..times {
+        taken.push(bystander.close_one().await?);
     }
     Ok(Quantiles::of(taken))
 }
 
+/// A few devices on plain links, and a subscriber who wants to know of them.
+pub(super) struct Bystander {
+    address: SocketAddr,
+    proof: Proof,
+    ids: Cycle<Range<u32>>,
+    changes: Streaming<StatusChange>,
+}
+
+impl Bystander {
+    /// `ids`: of devices that have the credential.
+    ///
+    /// # Errors
+    /// When the API cannot be reached.
+    pub(super) async fn start(subject: &Subject, ids: Range<u32>) -> Result<Self, Box<dyn Error>> {
+        let proof = subject.credential();
+        Ok(Self {
+            address: subject.address(&proof)?,
+            proof,
+            ids: ids.cycle(),
+            changes: subscribe(subject.client().await?).await?,
+        })
+    }
+
+    /// Connects the next device, and measures from the close of its socket until its
+    /// `DISCONNECTED` is read from a `SubscribeStatus` stream.
+    ///
+    /// # Errors
+    /// When it cannot connect, or a change does not come.
+    pub(super) async fn close_one(&mut self) -> Result<Duration, Box<dyn Error>> {
+        let id = self.ids.next().ok_or("there is no device to be closed")?;
+        let link = timeout(PATIENCE, connect(self.address, id, &self.proof)).await??;
+        wait_for(&mut self.changes, id, Status::TcpConnected).await?;
+        let closed = Instant::now();
+        drop(link);
+        wait_for(&mut self.changes, id, Status::Disconnected).await?;
+        Ok(closed.elapsed())
+    }
+}
+
 /// From a change that is put into a channel until it is read from a bare tonic stream.
 async fn of_bare_stream(subject: &Subject, times: usize) -> Result<Quantiles, Box<dyn Error>> {
-    let (server, address, sender) = BareStream::serve(subject.tls()?).await?;
+    let (server, address, sender) =
+        BareStream::serve(subject.tls()?, &subject.directory_beside()?).await?;
     let mut changes = subscribe(subject.client_at(address).await?).await?;
     let mut taken = Vec::with_capacity(times);
     for id in (1..).take(times) {

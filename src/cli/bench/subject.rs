@@ -1,7 +1,11 @@
 //! The gateway that is measured: in this process, on free ports, on a directory of its own.
 
 use std::error::Error;
+use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -11,6 +15,7 @@ use super::fleet::{Proof, TYPE};
 use super::ramp;
 use crate::clock;
 use crate::config::{ClientCertificates, Config, Credential, CredentialDigest, Listen};
+use crate::device::DeviceId;
 use crate::gateway::Running;
 use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
 use crate::link::certs::Certs;
@@ -93,6 +98,7 @@ impl Subject {
         let address = match proof {
             Proof::Credential(_) => listening.plain,
             Proof::Key(_) => listening.aes,
+            Proof::Tls { .. } => listening.tls,
         };
         Ok(address.ok_or("the gateway does not listen for devices")?)
     }
@@ -113,6 +119,27 @@ impl Subject {
         Ok(Proof::Key(path))
     }
 
+    pub(super) fn tls_credential(&self) -> Proof {
+        Proof::Tls {
+            root: self.root(),
+            secret: self.secret.clone(),
+        }
+    }
+
+    /// A directory for another server of the bench, which lives as long as this.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn directory_beside(&self) -> io::Result<PathBuf> {
+        let path = self.directory.path().join("beside");
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.config.certs_dir().join("ca.crt")
+    }
+
     pub(super) const fn key(&self) -> &LinkKey {
         &self.key
     }
@@ -125,6 +152,24 @@ impl Subject {
     pub(super) fn connected(&self) -> usize {
         // Devices that dial are listed as long as they are connected.
         self.snapshot().devices.len()
+    }
+
+    /// How many devices from this ID on are connected.
+    pub(super) fn connected_from(&self, first_id: u32) -> usize {
+        let snapshot = self.snapshot();
+        let views = snapshot.devices.values().rev();
+        views.take_while(|view| view.id.get() >= first_id).count()
+    }
+
+    /// Ends the sessions of these devices, as the API does.
+    ///
+    /// # Errors
+    /// When the registry refuses.
+    pub(super) async fn disconnect(&self, ids: Range<u32>) -> Result<(), Box<dyn Error>> {
+        let ids = ids.filter_map(DeviceId::new).collect();
+        let command = Command::Disconnect(ids);
+        self.running.handle().command(command).await?;
+        Ok(())
     }
 
     /// # Errors
@@ -152,7 +197,7 @@ impl Subject {
     /// # Errors
     /// When it cannot be reached.
     pub(super) async fn client_at(&self, address: SocketAddr) -> Result<Client, Box<dyn Error>> {
-        let root = std::fs::read_to_string(self.config.certs_dir().join("ca.crt"))?;
+        let root = fs::read_to_string(self.root())?;
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root));
         let endpoint = Endpoint::from_shared(format!("https://localhost:{}", address.port()))?;
         let channel = endpoint.tls_config(tls)?.connect().await?;
@@ -164,15 +209,45 @@ impl Subject {
     /// # Errors
     /// When its certificates cannot be read.
     pub(super) fn tls(&self) -> Result<rustls::ServerConfig, Box<dyn Error>> {
-        let names = HostNames::of_this_machine(&[]);
-        let sealer = gateway_key::read(&self.config.gateway_key())?;
-        let certs = Certs::open(&self.config.certs_dir(), &names, &sealer, clock::now())?;
+        let certs = self.certs()?;
         let revoked = certs.crls.clone();
         Ok(grpc_tls::grpc_server(
             &certs,
             revoked,
             ClientCertificates::Optional,
         )?)
+    }
+
+    /// What the gateway is to devices on tls links, made of rustls alone: the same certificate,
+    /// the same question for one of theirs, and one ticket for each.
+    ///
+    /// # Errors
+    /// When its certificates cannot be read.
+    pub(super) fn bare_tls(&self) -> Result<rustls::ServerConfig, Box<dyn Error>> {
+        let mut config = self.tls()?;
+        config.alpn_protocols.clear();
+        config.send_tls13_tickets = 1;
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        Ok(config)
+    }
+
+    /// What the gateway's certificate stands under.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn roots(&self) -> Result<rustls::RootCertStore, Box<dyn Error>> {
+        let mut roots = rustls::RootCertStore::empty();
+        for root in self.certs()?.roots {
+            roots.add(root)?;
+        }
+        Ok(roots)
+    }
+
+    fn certs(&self) -> Result<Certs, Box<dyn Error>> {
+        let names = HostNames::of_this_machine(&[]);
+        let sealer = gateway_key::read(&self.config.gateway_key())?;
+        let certs = Certs::open(&self.config.certs_dir(), &names, &sealer, clock::now())?;
+        Ok(certs)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 
 const ROLLUP: &str = "/proc/self/smaps_rollup";
+const FILES: &str = "/proc/self/fd";
 
 /// The memory that belongs to this process alone, in bytes: no files, nothing of the kernel.
 ///
@@ -30,6 +31,14 @@ pub(super) fn processor() -> io::Result<Duration> {
     Ok(Duration::from_micros(
         micros(usage.user_time()) + micros(usage.system_time()),
     ))
+}
+
+/// How many files are open, sockets among them.
+///
+/// # Errors
+/// Where the kernel does not tell; Linux does.
+pub(super) fn files() -> io::Result<usize> {
+    Ok(fs::read_dir(FILES)?.count())
 }
 
 fn anonymous(rollup: &str) -> Option<u64> {
