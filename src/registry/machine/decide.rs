@@ -243,11 +243,13 @@ impl Machine {
     }
 
     fn new_slaves(&self, slaves: Vec<Slaves>) -> Result<Decision, CommandError> {
-        let parents = slaves.iter().map(|slaves| slaves.parent);
-        let unknown = parents
-            .into_iter()
-            .find(|id| !self.entries.contains_key(id));
-        match unknown {
+        // A parent that left the managed list stays in this one, and a client sends back what it got.
+        let is_known = |id: &DeviceId| {
+            let listed = self.decisions.slaves().iter();
+            self.entries.contains_key(id) || listed.into_iter().any(|known| known.parent == *id)
+        };
+        let mut parents = slaves.iter().map(|slaves| slaves.parent);
+        match parents.find(|id| !is_known(id)) {
             Some(id) => Err(CommandError::UnknownDevice(id)),
             None => Ok(Decision {
                 slaves: Some(by_parent(slaves)),

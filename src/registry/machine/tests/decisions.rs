@@ -384,6 +384,9 @@ fn slaves_are_replaced_as_a_whole_and_stay_without_their_parent() {
     assert_eq!(changes(&outputs), [&replaced]);
     desk.command(Command::DeleteAsync(vec![device(1)]));
     assert_eq!(*desk.snapshot().slaves, [slaves(1, &[13])]);
+    // What was read may be sent back.
+    let (_, outputs) = desk.command(set(&[slaves(1, &[13]), slaves(2, &[22])]));
+    assert_eq!(replies(&outputs), [&Ok(Reply::Done)]);
     desk.command(set(&[]));
     assert!(desk.snapshot().slaves.is_empty());
 }
