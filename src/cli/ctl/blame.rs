@@ -10,6 +10,21 @@ use tonic::{Code, Status};
 use super::exit::{Exit, Failure};
 use super::profile::Target;
 
+/// The alert about our certificate that a text tells: HTTP/2 hands on the text of an error alone.
+fn alert_in(words: &str) -> Option<AlertDescription> {
+    const ALERTS: [AlertDescription; 6] = [
+        AlertDescription::CertificateRequired,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::BadCertificate,
+        AlertDescription::UnknownCA,
+    ];
+    ALERTS
+        .into_iter()
+        .find(|alert| words.ends_with(&format!("alert: {alert:?}")))
+}
+
 /// Why there is no connection.
 pub fn of_connection(error: &(dyn Error + 'static), target: &Target) -> Failure {
     let address = &target.address;
@@ -20,10 +35,8 @@ pub fn of_connection(error: &(dyn Error + 'static), target: &Target) -> Failure 
         Some(io) => (Some(io.kind()), io.to_string()),
         None => (None, innermost(error)),
     };
-    // HTTP/2 hands on the text of an error alone.
-    if words.contains("CertificateRequired") {
-        let alert = TlsError::AlertReceived(AlertDescription::CertificateRequired);
-        return of_tls(&alert, target);
+    if let Some(alert) = alert_in(&words) {
+        return of_tls(&TlsError::AlertReceived(alert), target);
     }
     let text = match kind {
         Some(io::ErrorKind::ConnectionRefused) => format!(
@@ -264,6 +277,13 @@ mod tests {
         let words = "received fatal alert: CertificateRequired";
         let failure = of_io(io::Error::new(io::ErrorKind::InvalidData, words));
         assert_eq!(failure.exit, Exit::NotPermitted);
+        assert!(
+            failure.text.contains("wants a client certificate"),
+            "{failure}"
+        );
+        let words = "received fatal alert: CertificateRevoked";
+        assert_eq!(alert_in(words), Some(AlertDescription::CertificateRevoked));
+        assert_eq!(alert_in("connection refused"), None);
         let failure = of_io(io::ErrorKind::ConnectionReset.into());
         assert!(failure.text.contains("--cert-key"), "{failure}");
     }
