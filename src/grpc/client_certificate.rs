@@ -1,11 +1,11 @@
 //! The certificate that a client of the services showed in its TLS handshake, which verified it.
 
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::access::{Caller, Role, is_caller_name};
+use crate::access::Caller;
 use crate::identity::CertificateId;
 use crate::link::revocation::certificate_id_of;
+use crate::link::role::caller_of;
 
 /// What is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,33 +25,9 @@ impl ClientCertificate {
         Some(Self {
             id: certificate_id_of(certificate.issuer().as_raw(), certificate.raw_serial()),
             expires_unix_ms: u64::try_from(expires).unwrap_or(0).saturating_mul(1000),
-            caller: caller(&certificate),
+            caller: caller_of(&certificate),
         })
     }
-}
-
-/// As whom its holder is taken: by the one name `urn:gatehouse:<role>:<name>`. A certificate that
-/// names a role of another kind beside it, or two callers, is nobody's.
-fn caller(certificate: &X509Certificate<'_>) -> Option<Caller> {
-    let names = certificate.subject_alternative_name().ok()??;
-    let ours = names
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix("urn:gatehouse:"),
-            _ => None,
-        });
-    let mut callers = ours.map(|name| {
-        let (role, name) = name.split_once(':')?;
-        let role = Role::from_name(role)?;
-        is_caller_name(name).then(|| Caller {
-            name: format!("certificate {name}").into(),
-            role,
-        })
-    });
-    let first = callers.next()??;
-    callers.next().is_none().then_some(first)
 }
 
 #[cfg(test)]
@@ -60,6 +36,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, SanType};
 
     use super::*;
+    use crate::access::Role;
 
     fn shown(uris: &[&str]) -> Option<Caller> {
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");

@@ -329,7 +329,7 @@ mod tests {
     use x509_parser::extensions::GeneralName;
 
     use super::*;
-    use crate::link::role::{ADMINISTRATOR, caller, device_ids, roles};
+    use crate::link::role::{ADMINISTRATOR, caller_of, devices_of, roles};
 
     const NOW: Now = Now {
         instant: crate::time::Instant::ZERO,
@@ -338,6 +338,10 @@ mod tests {
 
     fn der(pair: &CertificatePair) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()
+    }
+
+    fn parsed<'a>(der: &'a CertificateDer<'_>) -> X509Certificate<'a> {
+        X509Certificate::from_der(der).unwrap().1
     }
 
     fn life_days(certificate: &X509Certificate) -> i64 {
@@ -444,8 +448,8 @@ mod tests {
         for serves in [false, true] {
             let der = der(&authority.device(&ids, serves, NOW).unwrap());
             assert_eq!(usages(&der), (serves, true));
-            assert_eq!(*device_ids(&der).unwrap(), ids);
-            assert_eq!(caller(&der), Ok(None));
+            assert_eq!(*devices_of(&parsed(&der)).unwrap(), ids);
+            assert_eq!(caller_of(&parsed(&der)), None);
         }
         for wrong in [&[][..], &[ids[0]; DEVICES_MAX + 1]] {
             let error = authority.device(wrong, false, NOW);
@@ -458,7 +462,7 @@ mod tests {
         let (authority, _) = Authority::make(NOW).unwrap();
         let role = Role::client(crate::access::Role::Viewer, "wall").unwrap();
         let der = der(&authority.client(&role, NOW).unwrap());
-        let caller = caller(&der).unwrap().unwrap();
+        let caller = caller_of(&parsed(&der)).unwrap();
         assert_eq!(&*caller.name, "certificate wall");
         assert_eq!(caller.role, crate::access::Role::Viewer);
     }

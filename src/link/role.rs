@@ -196,12 +196,12 @@ pub fn roles_of(certificate: &X509Certificate<'_>) -> Result<Vec<Role>, RoleErro
     Ok(roles)
 }
 
-/// The devices that a certificate in DER names; none is no error.
+/// The devices that a certificate names; none is no error.
 ///
 /// # Errors
 /// [`RoleError::Malformed`].
-pub fn device_ids(certificate: &[u8]) -> Result<Box<[DeviceId]>, RoleError> {
-    let ids = roles(certificate)?
+pub fn devices_of(certificate: &X509Certificate<'_>) -> Result<Box<[DeviceId]>, RoleError> {
+    let ids = roles_of(certificate)?
         .into_iter()
         .filter_map(|role| match role {
             Role::Device(id) => Some(id),
@@ -210,23 +210,28 @@ pub fn device_ids(certificate: &[u8]) -> Result<Box<[DeviceId]>, RoleError> {
     Ok(ids.collect())
 }
 
-/// As whom the holder of a certificate in DER calls the gateway's services: `certificate <name>`
-/// with its role. `None` when it names no client, or several: then nobody knows who calls.
-///
-/// # Errors
-/// [`RoleError::Malformed`].
-pub fn caller(certificate: &[u8]) -> Result<Option<Caller>, RoleError> {
-    let mut callers = roles(certificate)?
-        .into_iter()
-        .filter_map(|role| match role {
-            Role::Client { role, name } => Some(Caller {
-                name: format!("certificate {name}").into(),
-                role,
-            }),
+/// As whom the holder of a certificate calls the gateway's services: `certificate <name>` with its
+/// role, by the one name `urn:gatehouse:<role>:<name>`. A certificate that names a role of another
+/// kind beside it, or two callers, is nobody's.
+pub fn caller_of(certificate: &X509Certificate<'_>) -> Option<Caller> {
+    let names = certificate.subject_alternative_name().ok()??;
+    let ours = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) if uri.starts_with(PREFIX) => Some(*uri),
             _ => None,
         });
-    let first = callers.next();
-    Ok(first.filter(|_| callers.next().is_none()))
+    let mut callers = ours.map(|uri| match Role::from_uri(uri)? {
+        Role::Client { role, name } => Some(Caller {
+            name: format!("certificate {name}").into(),
+            role,
+        }),
+        _ => None,
+    });
+    let first = callers.next()??;
+    callers.next().is_none().then_some(first)
 }
 
 #[cfg(test)]
@@ -345,8 +350,10 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = roles(&bytes);
-            let _ = device_ids(&bytes);
-            let _ = caller(&bytes);
+            if let Ok((_, certificate)) = X509Certificate::from_der(&bytes) {
+                let _ = devices_of(&certificate);
+                let _ = caller_of(&certificate);
+            }
             let _ = Role::parse(&String::from_utf8_lossy(&bytes));
         }
 

@@ -1,18 +1,15 @@
 //! What a certificate says of the device that shows it.
 
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::device::DeviceId;
-use crate::identity::{CertificateId, DeviceCertificate, Identity};
+use crate::identity::DeviceCertificate;
 use crate::link::revocation::certificate_id_of;
-
-const DEVICE: &str = "urn:gatehouse:device:";
+use crate::link::role::devices_of;
 
 /// Bytes that are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {0} does not parse, it should be X.509 in DER")]
-pub struct Malformed(&'static str);
+#[error("the certificate does not parse, it should be X.509 in DER")]
+pub struct Malformed;
 
 /// A certificate in DER with the devices that its subject alternative names name; there may be
 /// none. It says nothing of who signed it.
@@ -20,30 +17,11 @@ pub struct Malformed(&'static str);
 /// # Errors
 /// [`Malformed`].
 pub fn device_certificate(certificate: &[u8]) -> Result<DeviceCertificate, Malformed> {
-    let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(|_| Malformed("certificate"))?;
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| Malformed("certificate"))?;
-    let uris = names.iter().flat_map(|names| &names.value.general_names);
-    let devices = uris.filter_map(|name| match name {
-        GeneralName::URI(uri) => device(uri),
-        _ => None,
-    });
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| Malformed)?;
     Ok(DeviceCertificate {
-        id: id_of(&certificate),
-        devices: devices.collect(),
+        id: certificate_id_of(certificate.issuer().as_raw(), certificate.raw_serial()),
+        devices: devices_of(&certificate).map_err(|_| Malformed)?,
     })
-}
-
-/// The device that a URI names: its ID is written as in a Connect.
-fn device(uri: &str) -> Option<DeviceId> {
-    let number = uri.strip_prefix(DEVICE)?;
-    Identity::new("", number).ok()?.serial()
-}
-
-fn id_of(certificate: &X509Certificate<'_>) -> CertificateId {
-    certificate_id_of(certificate.issuer().as_raw(), certificate.raw_serial())
 }
 
 #[cfg(test)]
@@ -51,8 +29,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::device::DeviceId;
     use crate::link::revocation::certificate_id;
+    use crate::link::role::Role;
     use crate::link::tls::testing::House;
+
+    fn device(uri: &str) -> Option<DeviceId> {
+        match Role::parse(uri) {
+            Some(Role::Device(id)) => Some(id),
+            _ => None,
+        }
+    }
 
     #[test]
     fn a_device_is_named_as_in_a_connect() {
