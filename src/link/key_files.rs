@@ -139,19 +139,6 @@ pub fn file_device_key(
     Ok(path)
 }
 
-/// Files the key of a device in the place of one that it may have.
-///
-/// # Errors
-/// [`KeyFileError`]; the old key then stays.
-pub fn replace_device_key(
-    dir: &Path,
-    id: DeviceId,
-    key: &LinkKey,
-    sealer: &Sealer,
-) -> Result<(), KeyFileError> {
-    put(dir, &device_path(dir, id), id, key, sealer)
-}
-
 /// Files a key that a device is being given: it counts only when the device has used it, then
 /// [`promote`] it.
 ///
@@ -448,7 +435,7 @@ mod tests {
     fn a_provisional_key_stands_apart_until_it_is_promoted() {
         let dir = tempfile::tempdir().unwrap();
         let sealer = sealer();
-        replace_device_key(dir.path(), id(7), &key(1), &sealer).unwrap();
+        file_device_key(dir.path(), id(7), &key(1), &sealer).unwrap();
         write_provisional(dir.path(), id(7), &key(2), &sealer).unwrap();
         write_provisional(dir.path(), id(7), &key(3), &sealer).unwrap();
         let keys = loaded(dir.path());

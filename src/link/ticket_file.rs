@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::private_file::{FileError, make_private_dir, remove};
+use super::private_file::{FileError, make_private_dir};
 use super::seal::{SealError, Sealer};
 use super::sealed_file::{self, Found, SealedFileError};
 
@@ -36,7 +36,7 @@ struct Line {
 }
 
 /// Reads the keys in the order in which they were stored; none when there is no file. Tickets only
-/// save work: whoever gets an error can go on without them, after [`discard_tickets`].
+/// save work: whoever gets an error can go on without them, and stores over what is there.
 ///
 /// # Errors
 /// [`SealedFileError`].
@@ -80,14 +80,6 @@ pub fn store_tickets(
     sealed_file::replace(&keys_dir.join(NAME), PURPOSE, plain.as_bytes(), sealer)
 }
 
-/// Forgets all keys: after a change of roots or revocations no old ticket may open.
-///
-/// # Errors
-/// [`FileError::Io`].
-pub fn discard_tickets(keys_dir: &Path) -> Result<(), FileError> {
-    remove(&keys_dir.join(NAME)).map(|_| ())
-}
-
 fn parse(plain: &[u8]) -> Option<Vec<TicketKeyRecord>> {
     let lines: Vec<Line> = serde_json::from_slice(plain).ok()?;
     let records = lines.into_iter().map(|line| {
@@ -125,8 +117,7 @@ mod tests {
         let text = fs::read_to_string(dir.join(NAME)).unwrap();
         assert!(!text.contains("abab"), "{text}");
         assert!(!format!("{both:?}").contains("171"));
-        discard_tickets(&dir).unwrap();
-        discard_tickets(&dir).unwrap();
+        store_tickets(&dir, &sealer, &[]).unwrap();
         assert_eq!(load_tickets(&dir, &sealer).unwrap(), []);
     }
 
