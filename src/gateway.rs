@@ -22,14 +22,14 @@ use self::sessions::{Sessions, Starter, accept_devices, cores};
 pub use self::sockets::Listening;
 use self::sockets::Sockets;
 use self::trust::Trust;
+use crate::callers::credentials::{self, Credentials};
+use crate::callers::first_token;
 use crate::clock;
 use crate::config::Config;
 use crate::grpc;
 use crate::grpc::DeviceSettings;
 use crate::grpc::connection_mode::Advertised;
-use crate::grpc::first_token;
 use crate::grpc::server::{Server, Settings};
-use crate::grpc::tokens::{self, Credentials};
 use crate::handle::Gateway;
 use crate::identity::SharedSecrets;
 use crate::link::gateway_key;
@@ -87,7 +87,7 @@ impl Running {
             let (records, registry) = (&stored.records, Arc::clone(&new_secrets));
             secrets::open(&config, &sealer, &trust, records, &store, registry)?
         };
-        let callers = tokens::of_records(&stored.records);
+        let callers = credentials::of_records(&stored.records);
         let callers = Arc::new(Credentials::new(store.clone(), callers));
         callers.set_revoked(trust.certificates().revoked.clone());
         make_first_token(&callers, &config).await?;

@@ -13,6 +13,7 @@
 //! nothing. [`gateway`] is the only file that sees every room. `ARCHITECTURE.md` is the map.
 
 pub mod access;
+pub mod callers;
 pub mod cause;
 pub mod cli;
 pub mod clock;
@@ -20,9 +21,11 @@ pub mod codec;
 pub mod config;
 pub mod device;
 pub mod event;
+pub mod functions;
 pub mod gateway;
 pub mod grpc;
 pub mod handle;
+pub mod http;
 pub mod identity;
 pub mod link;
 pub mod registry;
@@ -30,5 +33,6 @@ pub mod search;
 pub mod session;
 pub mod sim;
 pub mod store;
+pub mod stream;
 pub mod time;
 pub mod vault;

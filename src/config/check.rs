@@ -28,6 +28,10 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     check.dial(config);
     check.session(config);
     check.fleet(config);
+    check.http(config);
+    check.streams(config);
+    check.functions(config);
+    check.endpoints(config);
     check.disk_and_logs(config);
     check.credentials(config);
     check.problems
@@ -86,6 +90,100 @@ impl Check {
             tls.ticket_lifetime,
             MINUTE..=DAY.saturating_mul(7),
         );
+    }
+
+    fn http(&mut self, config: &Config) {
+        let http = &config.http;
+        for host in http.hosts.iter().filter(|host| !is_host(host)) {
+            let why = "write a DNS name or an IP address";
+            self.wrong("http.hosts", format_args!("{host:?}"), why);
+        }
+        for origin in http.origins.iter().filter(|origin| !is_origin(origin)) {
+            let why = "write http:// or https://, a host, and its port unless it is the usual one";
+            self.wrong("http.origins", format_args!("{origin:?}"), why);
+        }
+        self.within("http.body_max_bytes", http.body_max_bytes, 1024..=16 << 20);
+        self.within("http.connections_max", http.connections_max, 1..=100_000);
+    }
+
+    fn streams(&mut self, config: &Config) {
+        let stream = &config.stream;
+        let interval = stream.interval_min;
+        self.time(
+            "stream.interval_min",
+            interval,
+            Duration::from_secs(1)..=Duration::from_hours(1),
+        );
+        if interval.subsec_nanos() != 0 {
+            let value = format_args!("{interval:?}");
+            self.wrong("stream.interval_min", value, "write whole seconds");
+        }
+        self.within("stream.sinks_max", stream.sinks_max, 1..=1_000_000);
+        self.within(
+            "stream.resources_per_device_max",
+            stream.resources_per_device_max,
+            1..=1024,
+        );
+        self.within("stream.queue_max", stream.queue_max, 1..=65_536);
+    }
+
+    fn functions(&mut self, config: &Config) {
+        let functions = &config.functions;
+        self.within("functions.in_flight_max", functions.in_flight_max, 1..=1024);
+        self.within("functions.streams_max", functions.streams_max, 1..=1024);
+        self.within(
+            "functions.properties_max",
+            functions.properties_max,
+            0..=10_000,
+        );
+        self.within(
+            "functions.property_max_bytes",
+            functions.property_max_bytes,
+            16..=1 << 20,
+        );
+        self.within("functions.buckets_max", functions.buckets_max, 0..=100_000);
+        self.within(
+            "functions.bucket_keep_max",
+            functions.bucket_keep_max,
+            10..=100_000_000,
+        );
+        self.time(
+            "functions.bucket_keep_for",
+            functions.bucket_keep_for,
+            MINUTE..=DAY.saturating_mul(3650),
+        );
+        self.within(
+            "functions.retained_max",
+            functions.retained_max,
+            0..=1_000_000,
+        );
+    }
+
+    fn endpoints(&mut self, config: &Config) {
+        let mut names = HashSet::new();
+        for endpoint in &config.endpoint {
+            let name = format!("{:?}", endpoint.name);
+            if endpoint.name.is_empty() || endpoint.name.len() > 64 {
+                self.wrong("endpoint.name", &name, "write 1 to 64 characters");
+            }
+            if !names.insert(&endpoint.name) {
+                self.wrong(
+                    "endpoint.name",
+                    &name,
+                    "give each endpoint a name of its own",
+                );
+            }
+            if !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://") {
+                let url = format!("{:?}", endpoint.url);
+                self.wrong("endpoint.url", url, "write an http:// or https:// address");
+            }
+            self.time(
+                "endpoint.timeout",
+                endpoint.timeout,
+                Duration::from_millis(100)..=MINUTE,
+            );
+            self.within("endpoint.retries", endpoint.retries, 0..=10);
+        }
     }
 
     fn inbound(&mut self, config: &Config) {
@@ -331,4 +429,16 @@ pub fn is_host(name: &str) -> bool {
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(is_label))
+}
+
+/// Whether a text is the origin of a web page: scheme, host and port, nothing after them.
+fn is_origin(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest else { return false };
+    match rest.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => is_host(host),
+        _ => is_host(rest),
+    }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod credential;
 pub mod duration;
+mod endpoint;
 mod error;
 mod listen;
 mod sections;
@@ -16,12 +17,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::is_host;
 pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
+pub use self::endpoint::{Endpoint, EndpointMethod};
 pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
     Access, Aes, CapabilityNumbers, ClientCertificates, Compat, Device, DeviceCertificates, Dial,
-    DialLink, DialRole, Events, Grpc, Inbound, Keys, Log, LogFormat, Plain, Reconnect, Registry,
-    Search, Session, Takeover, Tls, TlsVersion,
+    DialLink, DialRole, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat, Plain,
+    Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
 };
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
@@ -30,6 +32,7 @@ pub use self::sections::{
 pub struct Config {
     pub data_dir: PathBuf,
     pub grpc: Grpc,
+    pub http: Http,
     pub access: Access,
     pub aes: Aes,
     pub tls: Tls,
@@ -42,12 +45,16 @@ pub struct Config {
     pub registry: Registry,
     pub device: Device,
     pub search: Search,
+    pub stream: Stream,
+    pub functions: Functions,
     pub keys: Keys,
     pub compat: Compat,
     pub events: Events,
     pub log: Log,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credential: Vec<Credential>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoint: Vec<Endpoint>,
 }
 
 impl Default for Config {
@@ -55,6 +62,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("gatehouse-data"),
             grpc: Grpc::default(),
+            http: Http::default(),
             access: Access::default(),
             aes: Aes::default(),
             tls: Tls::default(),
@@ -67,11 +75,14 @@ impl Default for Config {
             registry: Registry::default(),
             device: Device::default(),
             search: Search::default(),
+            stream: Stream::default(),
+            functions: Functions::default(),
             keys: Keys::default(),
             compat: Compat::default(),
             events: Events::default(),
             log: Log::default(),
             credential: Vec::new(),
+            endpoint: Vec::new(),
         }
     }
 }

@@ -80,6 +80,8 @@ impl Default for Aes {
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     pub listen: Listen,
+    /// A second one, where stock IOTMP clients dial.
+    pub stock_listen: Listen,
     /// At least one.
     pub versions: Vec<TlsVersion>,
     pub device_certificates: DeviceCertificates,
@@ -95,6 +97,7 @@ impl Default for Tls {
     fn default() -> Self {
         Self {
             listen: Listen(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 51213)))),
+            stock_listen: Listen(None),
             versions: vec![TlsVersion::V1_2, TlsVersion::V1_3],
             device_certificates: DeviceCertificates::Optional,
             dial_role: DialRole::Server,
@@ -416,6 +419,96 @@ pub enum CapabilityNumbers {
     Since1_0,
     #[serde(rename = "1.8")]
     Since1_8,
+}
+
+/// HTTP: REST, streams and the console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// TLS on every address that is not loopback.
+    pub listen: Listen,
+    /// Names and addresses under which clients reach it, beside its own; other `Host`s are refused.
+    pub hosts: Vec<String>,
+    /// Origins of pages that may use it, beside the console's own: `https://app.example.org`.
+    pub origins: Vec<String>,
+    /// Whether stock IOTMP clients may connect over a WebSocket at `/iotmp`.
+    pub iotmp: bool,
+    /// Whether a token may stand in the URL, as `?authorization=`.
+    pub token_in_url: bool,
+    pub body_max_bytes: usize,
+    pub connections_max: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: Listen(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 4080)))),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            iotmp: true,
+            token_in_url: false,
+            body_max_bytes: 1 << 20,
+            connections_max: 4096,
+        }
+    }
+}
+
+/// Streams of what devices offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// The shortest beat that is asked of a device, in whole seconds.
+    #[serde(with = "duration")]
+    pub interval_min: Duration,
+    pub sinks_max: usize,
+    pub resources_per_device_max: usize,
+    /// What may wait in one sink.
+    pub queue_max: usize,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            interval_min: Duration::from_secs(1),
+            sinks_max: 100_000,
+            resources_per_device_max: 64,
+            queue_max: 256,
+        }
+    }
+}
+
+/// What devices may ask of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Functions {
+    /// Requests of one device in progress.
+    pub in_flight_max: usize,
+    /// Streams that one device may open.
+    pub streams_max: usize,
+    pub properties_max: usize,
+    pub property_max_bytes: usize,
+    pub buckets_max: usize,
+    /// Points of one bucket.
+    pub bucket_keep_max: u64,
+    #[serde(with = "duration")]
+    pub bucket_keep_for: Duration,
+    /// Retained messages of one owner.
+    pub retained_max: usize,
+}
+
+impl Default for Functions {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 16,
+            streams_max: 64,
+            properties_max: 64,
+            property_max_bytes: 16 << 10,
+            buckets_max: 256,
+            bucket_keep_max: 100_000,
+            bucket_keep_for: Duration::from_hours(30 * 24),
+            retained_max: 1000,
+        }
+    }
 }
 
 /// The event log on disk.

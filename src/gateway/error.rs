@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::callers::first_token::FirstTokenError;
 use crate::config;
-use crate::grpc::first_token::FirstTokenError;
 use crate::link::certs::CertsError;
 use crate::link::gateway_key::GatewayKeyError;
 use crate::link::grpc_tls::GrpcTlsError;

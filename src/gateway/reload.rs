@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::error::StartError;
 use super::trust::Trust;
+use crate::callers::credentials::Credentials;
 use crate::config::Config;
-use crate::grpc::tokens::Credentials;
 use crate::handle::Gateway;
 use crate::link::watch;
 use crate::vault::Vault;

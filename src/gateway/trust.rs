@@ -9,9 +9,9 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::Mutex;
 
 use super::error::StartError;
+use crate::callers::credentials::Credentials;
 use crate::clock;
 use crate::config::Config;
-use crate::grpc::tokens::Credentials;
 use crate::link::certs::Certs;
 use crate::link::host_names::HostNames;
 use crate::link::keyring::{self, Certificates};

@@ -6,10 +6,10 @@ use tonic::{Request, Response, Status};
 
 use crate::access::tokens::{NewToken, Token, TokenError};
 use crate::access::{Caller, Role};
-use crate::grpc::audit::Audit;
+use crate::callers::audit::Audit;
+use crate::callers::credentials::{Credentials, TokensError, expires_after};
 use crate::grpc::proto::gatehouse::v1 as proto;
 use crate::grpc::proto::gatehouse::v1::access_server::Access;
-use crate::grpc::tokens::{Credentials, TokensError, expires_after};
 use crate::registry::records::AuditEntry;
 
 /// The largest page of the audit log, and the one by default.

@@ -1,177 +1,22 @@
-//! The audit log of calls that change something.
-
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+//! What the audit log tells of a gRPC call.
 
 use tonic::Code;
 
-use crate::clock;
-use crate::grpc::connection::Peer;
 use crate::grpc::contracts::CONTRACTS;
-use crate::registry::records::AuditEntry;
-use crate::store::Store;
 
-/// So much of a request is kept for its summary, in bytes.
-const HEARD_MAX: usize = 4096;
-/// Tries without credentials that are written in one minute; the rest are counted in the log of
-/// the process, so that strangers cannot drive out what others did.
-const STRANGERS_A_MINUTE: u32 = 30;
-const MINUTE_MS: u64 = 60_000;
-
-/// Writes entries. Cheap to clone.
-#[derive(Clone)]
-pub struct Audit {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    store: Store,
-    strangers: Quota,
-}
-
-impl Audit {
-    pub fn new(store: Store) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                store,
-                strangers: Quota::default(),
-            }),
+/// The first message in short: it begins after one byte that says whether it is compressed and
+/// four of its length.
+pub fn summary(call: &str, heard: &[u8]) -> String {
+    match heard.split_at_checked(5) {
+        Some(([0, length @ ..], message)) => {
+            let length = length
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            let whole = message.get(..length).unwrap_or(message);
+            CONTRACTS.summary(call, whole)
         }
+        _ => String::new(),
     }
-
-    /// Begins the entry of a call that was let in. It is written when the ticket is dropped.
-    pub fn begin(&self, caller: &str, peer: Option<&Peer>, call: &str) -> Ticket {
-        Ticket {
-            audit: self.clone(),
-            caller: caller.into(),
-            peer: peer_text(peer),
-            call: call.into(),
-            heard: Heard::default(),
-            result: Code::Cancelled,
-        }
-    }
-
-    /// Writes that somebody who showed nothing that holds tried to make this call.
-    pub fn stranger(&self, peer: Option<&Peer>, call: &str) {
-        if !self.inner.strangers.take(clock::now().unix_ms) {
-            tracing::debug!(target: "audit", call, "a refused call is not written: there are too many");
-            return;
-        }
-        let mut ticket = self.begin("nobody", peer, call);
-        ticket.ended(Code::Unauthenticated);
-    }
-
-    /// Entries with a greater number than `after`, oldest first, at most `max`.
-    ///
-    /// # Errors
-    /// A text when the store cannot tell.
-    pub async fn read(&self, after: u64, max: usize) -> Result<Vec<AuditEntry>, String> {
-        self.inner.store.audit(after, max).await
-    }
-}
-
-/// One call that changes something, until it has ended. A call that is dropped was cancelled; what
-/// it changed by then stays.
-pub struct Ticket {
-    audit: Audit,
-    caller: Box<str>,
-    peer: Box<str>,
-    call: Box<str>,
-    heard: Heard,
-    result: Code,
-}
-
-impl Ticket {
-    /// What is heard of the request.
-    pub fn heard(&self) -> Heard {
-        self.heard.clone()
-    }
-
-    /// How the call ended; the last word counts.
-    pub fn ended(&mut self, result: Code) {
-        self.result = result;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let entry = AuditEntry {
-            number: 0,
-            unix_ms: clock::now().unix_ms,
-            caller: self.caller.clone(),
-            peer: self.peer.clone(),
-            call: self.call.clone(),
-            arguments: self.heard.summary(&self.call).into(),
-            result: code_name(self.result).into(),
-        };
-        tracing::info!(
-            target: "audit",
-            caller = %entry.caller,
-            peer = %entry.peer,
-            call = %entry.call,
-            arguments = %entry.arguments,
-            result = %entry.result,
-            "call"
-        );
-        self.audit.inner.store.append_audit(entry);
-    }
-}
-
-/// The first part of a request as it goes by.
-#[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Heard {
-    pub fn hear(&self, bytes: &[u8]) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = HEARD_MAX - heard.len();
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// The first message: after one byte that says whether it is compressed and four of its length.
-    fn summary(&self, call: &str) -> String {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match heard.split_at_checked(5) {
-            Some(([0, length @ ..], message)) => {
-                let length = length
-                    .iter()
-                    .fold(0, |length, byte| length << 8 | usize::from(*byte));
-                let whole = message.get(..length).unwrap_or(message);
-                CONTRACTS.summary(call, whole)
-            }
-            _ => String::new(),
-        }
-    }
-}
-
-/// So many in a minute.
-#[derive(Default)]
-struct Quota {
-    minute: AtomicU64,
-    used: AtomicU32,
-}
-
-impl Quota {
-    /// Two that come at the turn of a minute may both begin it; the bound is not meant to be exact.
-    fn take(&self, now_unix_ms: u64) -> bool {
-        let minute = now_unix_ms / MINUTE_MS;
-        if self.minute.swap(minute, Ordering::Relaxed) != minute {
-            self.used.store(0, Ordering::Relaxed);
-        }
-        // Without end it would begin again.
-        let used = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < STRANGERS_A_MINUTE).then_some(used + 1)
-            });
-        used.is_ok()
-    }
-}
-
-fn peer_text(peer: Option<&Peer>) -> Box<str> {
-    peer.map(|peer| peer.address.to_string())
-        .unwrap_or_default()
-        .into()
 }
 
 /// The name of a status code as the protocol writes it.
@@ -202,28 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_written_so_many_times_a_minute() {
-        let quota = Quota::default();
-        let taken = |now| (0..1000).filter(|_| quota.take(now)).count();
-        assert_eq!(taken(5 * MINUTE_MS), 30);
-        assert_eq!(taken(5 * MINUTE_MS + 59_999), 0);
-        assert_eq!(taken(6 * MINUTE_MS), 30);
-    }
-
-    #[test]
-    fn the_first_message_is_heard_over_any_pieces() {
+    fn the_first_message_is_told() {
         let call = "gatehouse.v1.Access/RevokeToken";
         let request = b"\0\0\0\0\x04\x0a\x02ci\0\0\0\0\x04\x0a\x02xx";
-        for size in 1..request.len() {
-            let heard = Heard::default();
-            request.chunks(size).for_each(|piece| heard.hear(piece));
-            assert_eq!(heard.summary(call), "name \"ci\"", "{size}");
+        assert_eq!(summary(call, request), "name \"ci\"");
+        assert_eq!(summary(call, b"\x01\0\0\0\x04\x0a\x02ci"), "");
+        for cut in 0..request.len() {
+            summary(call, &request[..cut]);
         }
-        let long = Heard::default();
-        (0..10).for_each(|_| long.hear(&[0; 1000]));
-        assert_eq!(long.0.lock().expect("sound").len(), HEARD_MAX);
-        let compressed = Heard::default();
-        compressed.hear(b"\x01\0\0\0\x04\x0a\x02ci");
-        assert_eq!(compressed.summary(call), "");
     }
 }

@@ -9,8 +9,9 @@ use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::{Code, Status};
 
-use crate::grpc::audit::{Heard, Ticket};
-use crate::grpc::guard::Refusal;
+use crate::callers::audit::{Heard, Ticket};
+use crate::callers::guard::Refusal;
+use crate::grpc::audit::code_name;
 
 /// A request that somebody listens to.
 pub struct Overheard {
@@ -69,7 +70,7 @@ impl Watched {
 
     fn note(&mut self, code: Code) {
         if let Some(mut ticket) = self.ticket.take() {
-            ticket.ended(code);
+            ticket.ended(code_name(code));
         }
     }
 }

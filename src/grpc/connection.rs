@@ -1,7 +1,6 @@
 //! One client's connection: TLS that is up, and can be cut.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,19 +12,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::grpc::client_certificate::ClientCertificate;
+use crate::callers::client_certificate::ClientCertificate;
+use crate::callers::peer::Peer;
 use crate::grpc::stop::Stop;
 
 /// What every HTTP/2 client says first.
 pub const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Who called; found in the extensions of every request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub address: SocketAddr,
-    /// What it showed in its handshake, which verified it.
-    pub certificate: Option<Arc<ClientCertificate>>,
-}
 
 /// Makes the handshake and waits for a client that speaks HTTP/2: a peer that says nothing after its handshake would
 /// otherwise keep a connection for ever.

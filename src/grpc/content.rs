@@ -25,7 +25,7 @@ pub enum ResourceError {
     },
     /// Nothing was sent.
     #[error("device {device} was not sent {resource}: {reason}")]
-    NotSecured {
+    Unable {
         device: DeviceId,
         resource: &'static str,
         reason: RequestError,
@@ -72,7 +72,10 @@ impl ResourceError {
                 resource,
                 limit: error,
             },
-            RequestError::NotSecured => Self::NotSecured {
+            RequestError::NotSecured
+            | RequestError::UnknownResource
+            | RequestError::IsAction
+            | RequestError::NotStreamed => Self::Unable {
                 device,
                 resource,
                 reason: error,
@@ -98,10 +101,7 @@ impl ResourceError {
     pub const fn is_certain(&self) -> bool {
         matches!(
             self,
-            Self::NotConnected
-                | Self::Limit { .. }
-                | Self::NotSecured { .. }
-                | Self::Refused { .. }
+            Self::NotConnected | Self::Limit { .. } | Self::Unable { .. } | Self::Refused { .. }
         )
     }
 }
@@ -113,7 +113,7 @@ impl From<ResourceError> for Status {
         let code = match error {
             ResourceError::NotConnected => Code::NotFound,
             ResourceError::Limit { .. } => Code::ResourceExhausted,
-            ResourceError::NotSecured { .. } | ResourceError::Refused { .. } => {
+            ResourceError::Unable { .. } | ResourceError::Refused { .. } => {
                 Code::FailedPrecondition
             }
             ResourceError::TimedOut { .. } => Code::DeadlineExceeded,

@@ -9,7 +9,6 @@ pub mod approvals_view;
 pub mod audit;
 pub mod body;
 pub mod capability;
-pub mod client_certificate;
 pub mod connect;
 pub mod connection;
 pub mod connection_mode;
@@ -17,11 +16,9 @@ pub mod content;
 pub mod contracts;
 pub mod convert;
 pub mod device;
-pub mod first_token;
 pub mod fleet;
 pub mod fleet_view;
 pub mod generation;
-pub mod guard;
 pub mod identities;
 pub mod ip_config;
 pub mod multi;
@@ -36,7 +33,6 @@ pub mod status;
 pub mod stop;
 #[cfg(test)]
 mod testing;
-pub mod tokens;
 pub mod watch;
 
 /// The messages and services of the contracts in `proto/`, nested as their packages are.
@@ -79,16 +75,17 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use crate::callers::audit::Audit;
+use crate::callers::credentials::Credentials;
+use crate::callers::guard::Guard;
 use crate::config;
 use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
 use crate::grpc::approvals::ApprovalsService;
-use crate::grpc::audit::Audit;
 use crate::grpc::connect::{ConnectService, DeviceCalls};
 use crate::grpc::connection_mode::Advertised;
 use crate::grpc::device::DeviceService;
 use crate::grpc::fleet::FleetService;
-use crate::grpc::guard::Guard;
 use crate::grpc::identities::IdentitiesService;
 use crate::grpc::network::NetworkService;
 use crate::grpc::proto::gatehouse::v1::access_server::AccessServer;
@@ -107,7 +104,6 @@ use crate::grpc::server::{Server, Settings};
 use crate::grpc::slaves::SlavesService;
 use crate::grpc::ssl::{Roots, Ssl, TlsCredentials};
 use crate::grpc::stop::Stop;
-use crate::grpc::tokens::Credentials;
 use crate::handle::Gateway;
 use crate::search::udp::Searcher;
 use crate::store::Store;

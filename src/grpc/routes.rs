@@ -20,10 +20,11 @@ use tower::util::BoxCloneSyncService;
 
 use crate::access::Caller;
 use crate::access::calls::{Rule, rule};
+use crate::callers::guard::{Guard, Refusal};
+use crate::callers::peer::Peer;
+use crate::grpc::audit::{self, code_name};
 use crate::grpc::body::{Overheard, Watched, Withdrawn, code};
-use crate::grpc::connection::Peer;
 use crate::grpc::generation::{Call, Target};
-use crate::grpc::guard::Guard;
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -77,7 +78,7 @@ impl Routes {
             Ok(pass) => pass,
             Err(refusal) => {
                 if let Some(rule) = rule.filter(|rule| rule.changes) {
-                    self.guard.audit.stranger(peer.as_ref(), rule.call);
+                    self.guard.audit().stranger(peer.as_ref(), rule.call);
                 }
                 return refuse(refusal.into());
             }
@@ -101,12 +102,12 @@ impl Routes {
         };
         let mut ticket = rule.changes.then(|| {
             self.guard
-                .audit
-                .begin(&pass.caller.name, peer.as_ref(), rule.call)
+                .audit()
+                .begin(&pass.caller.name, peer.as_ref(), rule.call, audit::summary)
         });
         if pass.caller.role < rule.needs {
             if let Some(ticket) = &mut ticket {
-                ticket.ended(Code::PermissionDenied);
+                ticket.ended(code_name(Code::PermissionDenied));
             }
             return refuse(wrong_role(&pass.caller, rule));
         }
@@ -125,7 +126,7 @@ impl Routes {
             let response = put_right(response, unknown_method);
             if response.headers().contains_key(Status::GRPC_STATUS) {
                 if let Some(ticket) = &mut ticket {
-                    ticket.ended(code(response.headers()));
+                    ticket.ended(code_name(code(response.headers())));
                 }
                 return Ok(response);
             }
@@ -241,6 +242,12 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         "u" => Some(Duration::from_micros(count)),
         "n" => Some(Duration::from_nanos(count)),
         _ => None,
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::unauthenticated(refusal.to_string())
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::grpc::connection::{Connection, Peer, secure, shown_certificate};
+use crate::callers::peer::Peer;
+use crate::grpc::connection::{Connection, secure, shown_certificate};
 use crate::grpc::routes::Routes;
 use crate::grpc::stop::{self, Stop, Stopper};
 

@@ -18,16 +18,16 @@ use tonic::server::NamedService;
 use tonic::service::Interceptor;
 use tonic::{Request, Response, Status};
 
-use crate::grpc::audit::Audit;
-use crate::grpc::connection::Peer;
-use crate::grpc::guard::Guard;
+use crate::callers::audit::Audit;
+use crate::callers::credentials::Credentials;
+use crate::callers::guard::Guard;
+use crate::callers::peer::Peer;
 use crate::grpc::proto::gatehouse::v1::fleet_server::Fleet;
 use crate::grpc::proto::gatehouse::v1::{
     GetRequest, GetResponse, ListRequest, ListResponse, RetryNowRequest, RetryNowResponse,
     WatchRequest, WatchResponse,
 };
 use crate::grpc::stop::Stop;
-use crate::grpc::tokens::Credentials;
 use crate::store::{Retention, Store};
 
 /// A store in this directory.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use imbl::OrdMap;
+
 use crate::device::DeviceId;
 use crate::identity::Identity;
 
@@ -10,7 +12,7 @@ use crate::identity::Identity;
 pub struct Identities {
     by_id: BTreeMap<DeviceId, Known>,
     /// Names only; a serial number needs no look-up.
-    by_name: BTreeMap<Identity, DeviceId>,
+    by_name: OrdMap<Identity, DeviceId>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,11 @@ impl Identities {
         identity
             .serial()
             .or_else(|| self.by_name.get(identity).copied())
+    }
+
+    /// The IDs of all names; cheap to clone.
+    pub const fn names(&self) -> &OrdMap<Identity, DeviceId> {
+        &self.by_name
     }
 
     pub fn get(&self, id: DeviceId) -> Option<&Identity> {

@@ -16,6 +16,8 @@ use crate::registry::records::{Refusal, Slaves};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub devices: OrdMap<DeviceId, Arc<DeviceView>>,
+    /// The IDs of devices that are not named by a serial number, listed or not.
+    pub names: OrdMap<Identity, DeviceId>,
     pub pending: OrdMap<DeviceId, Arc<PendingView>>,
     /// Peers without a proof that holds: anybody can cause an entry.
     pub unproven: OrdMap<UnprovenKey, Arc<UnprovenView>>,
@@ -27,6 +29,20 @@ pub struct Snapshot {
     pub slaves: Arc<Vec<Slaves>>,
     /// The number of the newest event that this snapshot contains; 0 before the first.
     pub event_number: u64,
+}
+
+impl Snapshot {
+    /// The listed device of this owner and name. One that was never admitted has no owner yet and
+    /// is found by its serial number without one.
+    pub fn find(&self, identity: &Identity) -> Option<&Arc<DeviceView>> {
+        let known = || self.names.get(identity).copied();
+        let view = self.devices.get(&identity.serial().or_else(known)?)?;
+        let is_it = match &view.identity {
+            Some(own) => own == identity,
+            None => identity.owner.is_empty(),
+        };
+        is_it.then_some(view)
+    }
 }
 
 /// One device of the managed list.

@@ -66,6 +66,11 @@ pub enum Request {
     },
     /// Describes a resource; all of them without one.
     Describe { resource: Option<String> },
+    /// What the resource tells: runs an output, describes what takes input, and never executes
+    /// an action.
+    Read { resource: String },
+    /// Input for a resource that is streamed, as Stream Data; it is answered once it was sent.
+    StreamInput { resource: String, payload: Value },
 }
 
 /// What every session is given at its start.

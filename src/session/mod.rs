@@ -1,6 +1,7 @@
 //! One conversation with one device: [`machine`] decides, `actor` carries out.
 
 pub mod actor;
+pub mod asked;
 mod closing;
 mod connect;
 pub mod keepalive;

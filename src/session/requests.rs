@@ -29,6 +29,12 @@ pub enum RequestError {
     NotSecured,
     #[error("the device did not answer in time")]
     TimedOut,
+    #[error("the device has no such resource")]
+    UnknownResource,
+    #[error("the resource is an action: it is run, not read")]
+    IsAction,
+    #[error("the resource is not streamed now")]
+    NotStreamed,
     #[error("the session ended: {0}")]
     SessionEnded(Cause),
 }

@@ -134,7 +134,10 @@ const fn was_not_sent(error: &RequestError) -> bool {
         RequestError::TooMany { .. }
         | RequestError::TooManyBytes { .. }
         | RequestError::TooLarge { .. }
-        | RequestError::NotSecured => true,
+        | RequestError::NotSecured
+        | RequestError::UnknownResource
+        | RequestError::IsAction
+        | RequestError::NotStreamed => true,
         RequestError::NotConnected | RequestError::TimedOut | RequestError::SessionEnded(_) => {
             false
         }

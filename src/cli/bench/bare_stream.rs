@@ -21,13 +21,13 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use crate::grpc::audit::Audit;
-use crate::grpc::guard::Guard;
+use crate::callers::audit::Audit;
+use crate::callers::credentials::Credentials;
+use crate::callers::guard::Guard;
 use crate::grpc::proto::gsdk::connect::{StatusChange, SubscribeStatusRequest};
 use crate::grpc::routes::Routes;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::stop;
-use crate::grpc::tokens::Credentials;
 use crate::store::{Retention, Store};
 
 /// Changes that wait for the client; the bench sends them one at a time.

@@ -5,13 +5,13 @@ use std::error::Error;
 use std::fs;
 use std::sync::Arc;
 
+use crate::callers::first_token;
 use crate::cli::ctl::client::Client;
 use crate::cli::ctl::profile::{Address, Target, TokenFrom};
 use crate::clock;
 use crate::config::Config;
 use crate::device::DeviceId;
 use crate::gateway::Listening;
-use crate::grpc::first_token;
 use crate::link::gateway_key;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;

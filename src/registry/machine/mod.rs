@@ -332,6 +332,7 @@ impl Machine {
                 }
             }
         }
+        self.snapshot.names = self.identities.names().clone();
         if std::mem::take(&mut self.is_changed) {
             self.snapshot.pending = self.pending.views().clone();
             self.snapshot.unproven = self.unproven.views().clone();

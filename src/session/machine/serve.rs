@@ -196,7 +196,8 @@ impl<W> Machine<W> {
 fn carries_secret(request: &Request) -> bool {
     match request {
         Request::Run { resource, payload } => resource.starts_with(SECURITY) && payload.is_some(),
-        Request::Describe { .. } => false,
+        Request::StreamInput { resource, .. } => resource.starts_with(SECURITY),
+        Request::Describe { .. } | Request::Read { .. } => false,
     }
 }
 
@@ -208,6 +209,7 @@ fn message_of(request: Request, id: StreamId) -> Message {
             payload,
             ..Run::default()
         }),
+        Request::Read { .. } | Request::StreamInput { .. } => unimplemented!("not built yet"),
         Request::Describe { resource } => Message::Describe {
             stream_id: Some(id),
             resource: resource.map(Value::String),

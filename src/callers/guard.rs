@@ -8,14 +8,13 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::watch;
-use tonic::Status;
 
 use crate::access::tokens::TokenError;
 use crate::access::{Caller, Role};
+use crate::callers::audit::Audit;
+use crate::callers::credentials::Credentials;
+use crate::callers::peer::Peer;
 use crate::clock;
-use crate::grpc::audit::Audit;
-use crate::grpc::connection::Peer;
-use crate::grpc::tokens::Credentials;
 use crate::identity::CertificateId;
 
 /// The longest wait for an expiry; then it is looked at again.
@@ -29,7 +28,7 @@ pub type IsOpen = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Guard {
     credentials: Arc<Credentials>,
     is_open: IsOpen,
-    pub(super) audit: Audit,
+    audit: Audit,
 }
 
 /// A caller that was let in, and what that stands on.
@@ -67,12 +66,6 @@ pub enum Refusal {
     Token(#[from] TokenError),
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        Self::unauthenticated(refusal.to_string())
-    }
-}
-
 impl Guard {
     pub fn new(credentials: Arc<Credentials>, is_open: IsOpen, audit: Audit) -> Self {
         Self {
@@ -80,6 +73,10 @@ impl Guard {
             is_open,
             audit,
         }
+    }
+
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// As whom the sender of a request is taken.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::access::tokens::{RANDOM_BYTES, TokenText, digest};
-use crate::grpc::tokens::{Credentials, TokensError};
+use crate::callers::credentials::{Credentials, TokensError};
 use crate::link::private_file::{FileError, read_private, write_private};
 
 /// Its file in the data directory.
