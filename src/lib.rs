@@ -3,8 +3,8 @@
 //! Data goes right, commands go left, imports point left only:
 //!
 //! ```text
-//! wire bytes -> link -> codec -> session -> registry -> store | grpc
-//!            <- commands: dial, close, send, set filter <-
+//! wire bytes -> link -> codec -> stream -> session -> registry -> store | functions | grpc | http
+//!            <- commands: dial, close, send, set filter, stream this <-
 //! ```
 //!
 //! [`time`], [`device`], [`cause`], [`identity`] and [`config`] lie under everything. The core is

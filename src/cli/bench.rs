@@ -1,6 +1,7 @@
 //! `gatehouse bench`: what a session costs here, beside what the bare machine can do.
 
 mod bare;
+mod bare_fanout;
 mod bare_link;
 mod bare_stream;
 mod fleet;
@@ -10,6 +11,8 @@ mod party;
 mod quantiles;
 mod ramp;
 mod report;
+mod sampler;
+mod samples;
 mod sizes;
 mod status;
 mod storm;
@@ -40,6 +43,9 @@ const QUICK_STORM: u32 = 300;
 /// The devices whose sockets are closed. Few, so that their identities are soon known.
 const CLOSED_IDS: Range<u32> = 950_000..950_016;
 
+/// The devices whose samples are read.
+const SAMPLED_IDS: Range<u32> = 960_000..960_010;
+
 /// Measures what sessions cost on this machine
 #[derive(Debug, Args)]
 #[command(
@@ -58,6 +64,8 @@ const CLOSED_IDS: Range<u32> = 950_000..950_016;
         because they lose their power and then because the gateway ends their sessions. It is \
         measured when all are back, and what a subscriber sees meanwhile of another device whose \
         socket is closed.\n\n\
+        Samples go from ten devices, as quickly as they are read, to twenty WebSockets each; \
+        beside them stands a bare axum server that sends what it reads from a socket on.\n\n\
         It takes about a minute, on Linux.",
     after_help = "Examples:\n  \
         gatehouse bench\n  \
@@ -143,6 +151,7 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     progress.set_message("starting a gateway");
     let tls_ids = TLS_FIRST_ID..TLS_FIRST_ID + sizes.tls.max(sizes.storm);
     let with_secret = CLOSED_IDS
+        .chain(SAMPLED_IDS)
         .chain(PLAIN_FIRST_ID..PLAIN_FIRST_ID + sizes.plain)
         .chain(tls_ids);
     let subject = Subject::start(with_secret).await?;
@@ -171,6 +180,9 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     let aes = aes.link(&subject, aes_bare, aes_first).await?;
     progress.set_message("connecting, tls");
     let tls = tls.link(&subject, tls_bare, tls_first).await?;
+    progress.set_message("samples");
+    let samples = samples::measure(&subject, SAMPLED_IDS, sizes.load).await?;
+    subject.until_empty().await?;
     progress.set_message("a storm");
     let storm = weather(&subject, &sizes).await?;
     progress.set_message("handshakes");
@@ -186,6 +198,7 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
         tls,
         handshakes_per_second,
         status,
+        samples,
         storm,
         list,
     })

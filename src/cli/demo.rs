@@ -105,6 +105,7 @@ fn config(directory: &Path) -> Config {
         ..Config::default()
     };
     config.grpc.listen = usual_or_free(4000);
+    config.http.listen = Listen(Some(usual_or_free(4080)));
     config.aes.listen = Listen(Some(usual_or_free(51212)));
     config.tls.listen = Listen(Some(usual_or_free(51213)));
     config.plain.listen = Listen(Some(usual_or_free(25204)));

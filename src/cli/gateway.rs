@@ -41,6 +41,7 @@ impl Gateway {
             let listening = running.listening();
             tracing::info!(
                 grpc = %listening.grpc,
+                http = listening.http.map(tracing::field::display),
                 aes = listening.aes.map(tracing::field::display),
                 tls = listening.tls.map(tracing::field::display),
                 plain = listening.plain.map(tracing::field::display),

@@ -12,6 +12,7 @@ use crate::link::listen;
 #[derive(Clone, Debug)]
 pub struct Listening {
     pub grpc: SocketAddr,
+    pub http: Option<SocketAddr>,
     pub aes: Option<SocketAddr>,
     pub tls: Option<SocketAddr>,
     pub plain: Option<SocketAddr>,
@@ -20,6 +21,7 @@ pub struct Listening {
 /// Every listening socket, bound before anything runs.
 pub(super) struct Sockets {
     pub(super) grpc: TcpListener,
+    pub(super) http: Option<TcpListener>,
     pub(super) aes: Option<TcpListener>,
     pub(super) tls: Option<TcpListener>,
     pub(super) plain: Option<TcpListener>,
@@ -29,16 +31,19 @@ pub(super) struct Sockets {
 impl Sockets {
     pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
         let (grpc, grpc_address) = bind("grpc.listen", config.grpc.listen)?;
+        let (http, http_address) = bind_if_set("http.listen", config.http.listen)?;
         let (aes, aes_address) = bind_if_set("aes.listen", config.aes.listen)?;
         let (tls, tls_address) = bind_if_set("tls.listen", config.tls.listen)?;
         let (plain, plain_address) = bind_if_set("plain.listen", config.plain.listen)?;
         Ok(Self {
             grpc,
+            http,
             aes,
             tls,
             plain,
             listening: Listening {
                 grpc: grpc_address,
+                http: http_address,
                 aes: aes_address,
                 tls: tls_address,
                 plain: plain_address,

@@ -42,6 +42,9 @@ fn a_quick_bench_tells_every_figure() {
         "/handshakes_per_second/tls_resumed",
         "/status/sessions",
         "/status/closes",
+        "/samples/sockets",
+        "/samples/per_second",
+        "/samples/bare_per_second",
     ] {
         is_figure(&report, path);
     }

@@ -1,33 +1,16 @@
 //! A client in another language, with stubs made from our contracts.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::process::{BINARY, Process};
+use crate::support::needed;
 
-/// The Python that has grpcio, if there is one; `.ci/run` names it and allows no skip.
-fn python() -> Option<String> {
-    let named = std::env::var("GATEHOUSE_PYTHON").ok();
-    let python = named.unwrap_or_else(|| "python3".to_owned());
-    let imports = Command::new(&python)
-        .args(["-c", "import grpc, grpc_status, grpc_tools"])
-        .stderr(Stdio::null())
-        .status();
-    if imports.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    let reason = "needs Python 3 with grpcio and grpcio-tools (tests/python/requirements.txt)";
-    // Not by a macro: what those print is kept from the reader while the test passes.
-    writeln!(std::io::stderr(), "skipped: {reason}").expect("a standard error");
-    let allowed = std::env::var_os("GATEHOUSE_SKIP_IS_FAILURE").is_none();
-    assert!(allowed, "{reason}");
-    None
-}
+const MODULES: &str = "grpc, grpc_status, grpc_tools";
 
 #[test]
 fn a_python_client_adds_watches_lists_disconnects_and_deletes() {
-    let Some(python) = python() else {
+    let Some(python) = needed::python(MODULES) else {
         return;
     };
     let gateway = Process::start("");
@@ -51,7 +34,7 @@ fn a_python_client_adds_watches_lists_disconnects_and_deletes() {
 
 #[test]
 fn a_python_client_reads_the_errors_of_a_call_on_many_devices() {
-    let Some(python) = python() else {
+    let Some(python) = needed::python(MODULES) else {
         return;
     };
     let gateway = Process::start("");

@@ -11,33 +11,13 @@ use tempfile::TempDir;
 
 use crate::support::client::{self, Client, Statuses, add, allow_all};
 use crate::support::link::Link;
+use crate::support::needed;
 use crate::support::process::Process;
 use crate::support::run;
 
 const ID: u32 = 7;
 
-/// A program, if it is there; `.ci/run` allows no skip.
-fn needed(program: &str, arguments: &[&str], needs: &str) -> Option<String> {
-    let found = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if found.is_ok_and(|status| status.success()) {
-        return Some(program.to_owned());
-    }
-    writeln!(std::io::stderr(), "skipped: needs {needs}").expect("a standard error");
-    let allowed = std::env::var_os("GATEHOUSE_SKIP_IS_FAILURE").is_none();
-    assert!(allowed, "needs {needs}");
-    None
-}
-
-fn python() -> Option<String> {
-    let named = std::env::var("GATEHOUSE_PYTHON").ok();
-    let python = named.unwrap_or_else(|| "python3".to_owned());
-    let needs = "Python 3 with noiseprotocol (tests/python/requirements.txt)";
-    needed(&python, &["-c", "import ssl, noise"], needs)
-}
+const MODULES: &str = "ssl, noise";
 
 /// A program that ends with its value.
 struct Running(Child);
@@ -127,7 +107,7 @@ async fn statuses(gateway: &Process) -> (Client, Statuses) {
 
 #[test]
 fn openssl_is_a_device_that_dials() {
-    let Some(openssl) = needed("openssl", &["version"], "openssl") else {
+    let Some(openssl) = needed::program("openssl", &["version"], "openssl") else {
         return;
     };
     run(async {
@@ -185,7 +165,7 @@ fn until_keep_alive(hears: &mut impl Read) {
 
 #[test]
 fn pythons_ssl_is_a_device_that_dials() {
-    let Some(python) = python() else {
+    let Some(python) = needed::python(MODULES) else {
         return;
     };
     run(async {
@@ -220,7 +200,7 @@ fn pythons_ssl_is_a_device_that_dials() {
 
 #[test]
 fn pythons_ssl_is_a_device_that_is_dialled_in_both_roles() {
-    let Some(python) = python() else {
+    let Some(python) = needed::python(MODULES) else {
         return;
     };
     run(async {
@@ -256,7 +236,7 @@ fn pythons_ssl_is_a_device_that_is_dialled_in_both_roles() {
 
 #[test]
 fn noiseprotocol_is_a_device_in_both_directions() {
-    let Some(python) = python() else {
+    let Some(python) = needed::python(MODULES) else {
         return;
     };
     run(async {

@@ -8,6 +8,7 @@ use super::handshake::Handshakes;
 use super::list::List;
 use super::quantiles::Quantiles;
 use super::ramp::Ramp;
+use super::samples::Samples;
 use super::status::Latency;
 use super::storm::{Blow, Storm};
 
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) tls: Link,
     pub(super) handshakes_per_second: Handshakes,
     pub(super) status: Latency,
+    pub(super) samples: Samples,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) storm: Option<Storm>,
     pub(super) list: List,
@@ -113,6 +115,7 @@ impl Report {
         }
         self.write_handshakes(out)?;
         self.write_status(out)?;
+        self.write_samples(out)?;
         self.write_storm(out)?;
         self.write_list(out)
     }
@@ -156,6 +159,19 @@ impl Report {
             quantiles(out, name, times)?;
         }
         Ok(())
+    }
+
+    fn write_samples(&self, out: &mut String) -> fmt::Result {
+        let Samples {
+            devices,
+            sockets,
+            per_second,
+            bare_per_second,
+        } = self.samples;
+        head(out, "samples read", ["a second", "bare", "of bare"])?;
+        let name = format!("{devices} devices, {sockets} WebSockets");
+        let share = per_second / bare_per_second;
+        row(out, &name, [per_second, bare_per_second], share)
     }
 
     fn write_storm(&self, out: &mut String) -> fmt::Result {
@@ -297,6 +313,12 @@ mod tests {
                 tls_resumed: 8000.0,
             },
             status,
+            samples: Samples {
+                devices: 10,
+                sockets: 200,
+                per_second: 90_000.0,
+                bare_per_second: 120_000.0,
+            },
             storm: Some(Storm {
                 devices: 50,
                 idle: times,

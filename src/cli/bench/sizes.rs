@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::samples::{Load, WINDOW};
+
 /// Connections of each bare loop that are there before it is measured: what a thread needs once is
 /// not counted for a connection then.
 pub(super) const WARM: u32 = 64;
@@ -11,7 +13,7 @@ const FILES_BESIDE: u64 = 256;
 const LINKS: u64 = 3;
 
 /// Counts and times of one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     /// Idle sessions on plain links.
     pub(super) plain: u32,
@@ -25,6 +27,8 @@ pub(super) struct Sizes {
     pub(super) bare: u32,
     /// Sockets that are closed to see how soon that is told.
     pub(super) closes: usize,
+    /// Who sends samples, and who reads them.
+    pub(super) load: Load,
     /// How long each core answers handshakes.
     pub(super) handshakes: Duration,
 }
@@ -46,6 +50,11 @@ impl Sizes {
             storm: storm.min(room / 2),
             bare,
             closes: 1000,
+            load: Load {
+                devices: 10,
+                readers: 20,
+                samples: 50 * WINDOW,
+            },
             handshakes: Duration::from_secs(1),
         }
     }
@@ -54,6 +63,11 @@ impl Sizes {
     pub(super) fn quick(self) -> Self {
         Self {
             closes: 100,
+            load: Load {
+                devices: 2,
+                readers: 5,
+                samples: 2 * WINDOW,
+            },
             handshakes: Duration::from_millis(50),
             ..self
         }

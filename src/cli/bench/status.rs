@@ -181,7 +181,14 @@ async fn wait_for(
 
 /// A device that is admitted, and has told the gateway what it is, so that nothing is unread when
 /// its socket is closed.
-async fn connect(address: SocketAddr, id: u32, proof: &Proof) -> Result<Link, Box<dyn Error>> {
+///
+/// # Errors
+/// When it is not admitted.
+pub(super) async fn connect(
+    address: SocketAddr,
+    id: u32,
+    proof: &Proof,
+) -> Result<Link, Box<dyn Error>> {
     let mut config = Spec::new(id, Security::Plain).device;
     if let Proof::Credential(secret) = proof {
         config.credential.clone_from(secret);

@@ -64,6 +64,7 @@ impl Subject {
             ..Config::default()
         };
         config.grpc.listen = free();
+        config.http.listen = Listen(Some(free()));
         config.aes.listen = Listen(Some(free()));
         config.tls.listen = Listen(Some(free()));
         config.plain.listen = Listen(Some(free()));
@@ -101,6 +102,15 @@ impl Subject {
             Proof::Tls { .. } => listening.tls,
         };
         Ok(address.ok_or("the gateway does not listen for devices")?)
+    }
+
+    /// Where REST and streams are.
+    ///
+    /// # Errors
+    /// When the gateway does not listen there.
+    pub(super) fn http(&self) -> Result<SocketAddr, Box<dyn Error>> {
+        let http = self.running.listening().http;
+        Ok(http.ok_or("the gateway does not listen for HTTP")?)
     }
 
     pub(super) fn credential(&self) -> Proof {

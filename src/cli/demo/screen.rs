@@ -31,6 +31,9 @@ impl Screen {
         writeln!(out)?;
         writeln!(out, "  gRPC over TLS      {}", listening.grpc)?;
         writeln!(out, "  its root           {}", root.display())?;
+        if let Some(address) = listening.http {
+            writeln!(out, "  console            http://{address}/")?;
+        }
         for (name, address) in [
             ("aes", listening.aes),
             ("tls", listening.tls),

@@ -68,6 +68,10 @@ impl TestGateway {
         plain.expect("the plain listener is on")
     }
 
+    pub fn http(&self) -> SocketAddr {
+        self.running.listening().http.expect("HTTP is on")
+    }
+
     /// A certificate for this device under the gateway's root.
     pub fn device_certificate(&self, id: u32, serves: bool) -> CertificatePair {
         let sealer = gateway_key::read(&self.config.gateway_key()).expect("a gateway key");
@@ -116,6 +120,7 @@ pub fn config(directory: &std::path::Path) -> Config {
     config.grpc.listen = free;
     config.aes.listen = Listen(Some(free));
     config.tls.listen = Listen(Some(free));
+    config.http.listen = Listen(Some(free));
     config.reconnect.min = std::time::Duration::from_millis(50);
     config.reconnect.max = std::time::Duration::from_millis(200);
     config

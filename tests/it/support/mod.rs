@@ -4,11 +4,14 @@ pub mod client;
 pub mod device;
 pub mod gateway;
 pub mod link;
+pub mod needed;
 pub mod netns;
+pub mod peer;
 pub mod process;
 pub mod scripted;
 pub mod simulate;
 pub mod tls;
+pub mod web;
 
 use std::future::Future;
 use std::time::Duration;

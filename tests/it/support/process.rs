@@ -26,11 +26,12 @@ pub struct Process {
     pub grpc: SocketAddr,
     pub aes: SocketAddr,
     pub tls: SocketAddr,
+    pub http: SocketAddr,
     directory: TempDir,
 }
 
-/// Where a gateway listens: gRPC, aes, tls.
-type Addresses = [SocketAddr; 3];
+/// Where a gateway listens: gRPC, aes, tls, HTTP.
+type Addresses = [SocketAddr; 4];
 
 impl Process {
     /// Starts on free ports; `more` is added to the configuration.
@@ -48,17 +49,18 @@ impl Process {
     fn start_by(command: &dyn Fn() -> Command, free: SocketAddr, more: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("gateway.toml");
-        write_config(&config, directory.path(), [free; 3], more);
+        write_config(&config, directory.path(), [free; 4], more);
         let (child, addresses) = spawn(command(), &config);
         // From now on on the ports that it was given.
         write_config(&config, directory.path(), addresses, more);
-        let [grpc, aes, tls] = addresses;
+        let [grpc, aes, tls, http] = addresses;
         Self {
             child,
             config,
             grpc,
             aes,
             tls,
+            http,
             directory,
         }
     }
@@ -84,7 +86,7 @@ impl Process {
     /// Starts again after a kill or a stop.
     pub fn restart(&mut self) {
         let (child, addresses) = spawn(Command::new(BINARY), &self.config);
-        assert_eq!(addresses, [self.grpc, self.aes, self.tls]);
+        assert_eq!(addresses, [self.grpc, self.aes, self.tls, self.http]);
         self.child = child;
     }
 
@@ -148,13 +150,14 @@ pub fn gatehouse(arguments: &[&str]) -> Output {
     output.expect("the binary runs")
 }
 
-fn write_config(file: &Path, directory: &Path, [grpc, aes, tls]: Addresses, more: &str) {
+fn write_config(file: &Path, directory: &Path, [grpc, aes, tls, http]: Addresses, more: &str) {
     let data = directory.join("data");
     let text = format!(
         "data_dir = {data:?}\n\
          grpc.listen = \"{grpc}\"\n\
          aes.listen = \"{aes}\"\n\
          tls.listen = \"{tls}\"\n\
+         http.listen = \"{http}\"\n\
          log.format = \"json\"\n\
          reconnect.min = \"50ms\"\n\
          reconnect.max = \"200ms\"\n\
@@ -198,7 +201,7 @@ fn started(mut log: BufReader<ChildStderr>) -> Result<Addresses, String> {
                 let text = fields[key].as_str().expect("listens");
                 text.parse().expect("an address")
             };
-            let addresses = ["grpc", "aes", "tls"].map(address);
+            let addresses = ["grpc", "aes", "tls", "http"].map(address);
             // Who logs must not block on a full pipe.
             std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
             return Ok(addresses);

@@ -1,0 +1,124 @@
+//! Clients of REST, WebSockets and event streams.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value as Json;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::soon;
+
+/// Calls one gateway.
+#[derive(Clone)]
+pub struct Web {
+    address: SocketAddr,
+    client: reqwest::Client,
+    token: Option<String>,
+}
+
+impl Web {
+    pub fn new(address: SocketAddr) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build();
+        Self {
+            address,
+            client: client.expect("a client"),
+            token: None,
+        }
+    }
+
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Json>) -> Response {
+        let mut request = self.client.request(method, self.url(path));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        soon(path, request.send()).await.expect("an answer")
+    }
+
+    /// Reads JSON that must come.
+    pub async fn get(&self, path: &str) -> Json {
+        let (status, body) = self.try_get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    pub async fn try_get(&self, path: &str) -> (StatusCode, Json) {
+        answer(self.call(Method::GET, path, None).await).await
+    }
+
+    pub async fn post(&self, path: &str, body: Json) -> (StatusCode, Json) {
+        answer(self.call(Method::POST, path, Some(&body)).await).await
+    }
+
+    pub async fn put(&self, path: &str, body: Json) -> (StatusCode, Json) {
+        answer(self.call(Method::PUT, path, Some(&body)).await).await
+    }
+
+    /// Opens a WebSocket that must come about.
+    pub async fn socket(&self, path: &str) -> Socket {
+        let url = format!("ws://{}{path}", self.address);
+        let mut request = url.into_client_request().expect("a request");
+        if let Some(token) = &self.token {
+            let value = format!("Bearer {token}").parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
+        let (stream, _) = soon(path, connect_async(request)).await.expect("a socket");
+        Socket { stream }
+    }
+}
+
+async fn answer(response: Response) -> (StatusCode, Json) {
+    let status = response.status();
+    let text = soon("a body", response.text()).await.expect("text");
+    let body = serde_json::from_str(&text).unwrap_or(Json::String(text));
+    (status, body)
+}
+
+/// One WebSocket with frames of JSON.
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Socket {
+    pub async fn send(&mut self, frame: Json) {
+        let sent = self.stream.send(Message::text(frame.to_string()));
+        soon("a frame to leave", sent).await.expect("an open socket");
+    }
+
+    /// The next frame of JSON.
+    pub async fn next(&mut self) -> Json {
+        loop {
+            let message = soon("a frame", self.stream.next()).await;
+            match message.expect("an open socket").expect("a frame") {
+                Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
+                Message::Close(why) => panic!("the socket was closed: {why:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads on until a frame with this signal; no signal is `data`.
+    pub async fn until(&mut self, signal: &str) -> Json {
+        loop {
+            let frame = self.next().await;
+            if frame.get("signal").and_then(Json::as_str).unwrap_or("data") == signal {
+                return frame;
+            }
+        }
+    }
+}
