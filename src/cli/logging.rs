@@ -23,3 +23,44 @@ pub fn start(log: &Log) -> Result<(), Box<dyn Error>> {
     }
     .map_err(|error| error.to_string().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// As [`start`] has it for people.
+    #[test]
+    fn no_text_of_a_device_reaches_a_terminal_as_more_than_text() {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = "\u{1b}]0;owned\u{7}\u{9b}31m";
+            tracing::info!(text = %said, debug = ?said, "{said}");
+        });
+        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(written.contains("owned"), "{written}");
+        for evil in ["\u{1b}]0;", "\u{7}", "\u{9b}"] {
+            assert!(!written.contains(evil), "{written:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod ctl;
+mod escapes;
 mod fleet;
 mod fuzz;
 mod hostile;

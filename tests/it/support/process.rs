@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use gatehouse::link::key_files;
 use gatehouse::link::link_key::LinkKey;
@@ -27,8 +28,14 @@ pub struct Process {
     pub aes: SocketAddr,
     pub tls: SocketAddr,
     pub http: SocketAddr,
+    /// Where it listens for devices without encryption, if it does.
+    pub plain: Option<SocketAddr>,
     directory: TempDir,
+    log: Log,
 }
+
+/// What a gateway has logged since it last started.
+type Log = Arc<Mutex<Vec<u8>>>;
 
 /// Where a gateway listens: gRPC, aes, tls, HTTP.
 type Addresses = [SocketAddr; 4];
@@ -50,7 +57,7 @@ impl Process {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("gateway.toml");
         write_config(&config, directory.path(), [free; 4], more);
-        let (child, addresses) = spawn(command(), &config);
+        let (child, addresses, plain, log) = spawn(command(), &config);
         // From now on on the ports that it was given.
         write_config(&config, directory.path(), addresses, more);
         let [grpc, aes, tls, http] = addresses;
@@ -61,7 +68,9 @@ impl Process {
             aes,
             tls,
             http,
+            plain,
             directory,
+            log,
         }
     }
 
@@ -85,9 +94,11 @@ impl Process {
 
     /// Starts again after a kill or a stop.
     pub fn restart(&mut self) {
-        let (child, addresses) = spawn(Command::new(BINARY), &self.config);
+        let (child, addresses, plain, log) = spawn(Command::new(BINARY), &self.config);
         assert_eq!(addresses, [self.grpc, self.aes, self.tls, self.http]);
         self.child = child;
+        self.plain = plain;
+        self.log = log;
     }
 
     /// Has it read its keys and certificates again.
@@ -104,6 +115,12 @@ impl Process {
         let complained = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {complained}");
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What it has logged since it started.
+    pub fn log(&self) -> String {
+        let log = self.log.lock().expect("not poisoned");
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// A file with the fleet's link key in clear, as devices take it.
@@ -166,7 +183,7 @@ fn write_config(file: &Path, directory: &Path, [grpc, aes, tls, http]: Addresses
     std::fs::write(file, text).expect("written");
 }
 
-fn spawn(mut command: Command, config: &Path) -> (Child, Addresses) {
+fn spawn(mut command: Command, config: &Path) -> (Child, Addresses, Option<SocketAddr>, Log) {
     let mut child = command
         .args(["gateway", "--config"])
         .arg(config)
@@ -175,7 +192,7 @@ fn spawn(mut command: Command, config: &Path) -> (Child, Addresses) {
         .expect("the binary runs");
     let log = BufReader::new(child.stderr.take().expect("piped"));
     match started(log) {
-        Ok(addresses) => (child, addresses),
+        Ok((addresses, plain, log)) => (child, addresses, plain, log),
         Err(seen) => {
             let status = child.wait().expect("ended");
             panic!("the gateway did not start ({status}):\n{seen}");
@@ -184,7 +201,7 @@ fn spawn(mut command: Command, config: &Path) -> (Child, Addresses) {
 }
 
 /// Reads the log until the gateway says where it listens; what it said instead otherwise.
-fn started(mut log: BufReader<ChildStderr>) -> Result<Addresses, String> {
+fn started(mut log: BufReader<ChildStderr>) -> Result<(Addresses, Option<SocketAddr>, Log), String> {
     let mut seen = String::new();
     loop {
         let mut line = String::new();
@@ -202,9 +219,17 @@ fn started(mut log: BufReader<ChildStderr>) -> Result<Addresses, String> {
                 text.parse().expect("an address")
             };
             let addresses = ["grpc", "aes", "tls", "http"].map(address);
+            let plain = fields["plain"].as_str().map(|text| text.parse().expect("an address"));
             // Who logs must not block on a full pipe.
-            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-            return Ok(addresses);
+            let kept = Log::default();
+            let keep = Arc::clone(&kept);
+            std::thread::spawn(move || {
+                let mut line = Vec::new();
+                while log.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                    keep.lock().expect("not poisoned").append(&mut line);
+                }
+            });
+            return Ok((addresses, plain, kept));
         }
     }
 }
