@@ -1,5 +1,6 @@
 //! PSON: the values inside messages, and their two encodings.
 
+pub mod json;
 pub mod v1;
 pub mod v2;
 
