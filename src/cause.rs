@@ -68,12 +68,14 @@ pub enum CauseKind {
     Drain,
     /// The gateway ended without closing its sessions; told at the next start.
     GatewayRestarted,
+    /// The device is not connected; told to those who wait for it.
+    NotConnected,
     /// A fault of the gateway itself.
     Internal,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::DialFailed,
         Self::DialTimeout,
         Self::FirstByteTimeout,
@@ -105,6 +107,7 @@ impl CauseKind {
         Self::Cancelled,
         Self::Drain,
         Self::GatewayRestarted,
+        Self::NotConnected,
         Self::Internal,
     ];
 
@@ -142,6 +145,7 @@ impl CauseKind {
             Self::Cancelled => "cancelled",
             Self::Drain => "drain",
             Self::GatewayRestarted => "gateway_restarted",
+            Self::NotConnected => "not_connected",
             Self::Internal => "internal",
         }
     }

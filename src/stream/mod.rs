@@ -1,8 +1,10 @@
 //! Streams of a device's resources: what is wanted of the device, and who gets what comes.
 //!
-//! [`planner`] decides, purely, for one resource of one device; [`hub`] holds the planners of all
-//! devices, over the end of their sessions, and the queues of the sinks.
+//! [`planner`] decides, purely, for one resource of one device; [`delivery`] is what a sink is told,
+//! and what of it waits; [`hub`] holds the planners of all devices, over the end of their sessions,
+//! and the queues of the sinks.
 
+pub mod delivery;
 pub mod hub;
 pub mod planner;
 
@@ -18,6 +20,12 @@ pub enum Pace {
     Events,
     /// A sample every so many seconds.
     Every(NonZeroU32),
+}
+
+impl Pace {
+    pub const fn is_sampled(self) -> bool {
+        matches!(self, Self::Every(_))
+    }
 }
 
 /// All that is wanted of one resource now. Without samples and events: nothing any more.
