@@ -11,6 +11,7 @@
 //! day, `store.quarantine-<seconds since the Unix epoch>`.
 
 mod audit;
+pub mod bucket;
 pub mod coverage;
 pub mod debounce;
 pub mod desired;
@@ -21,6 +22,7 @@ mod files;
 pub mod gather;
 mod inbox;
 mod open;
+pub mod property;
 pub mod record;
 mod stored_record;
 mod worker;
@@ -36,9 +38,13 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+pub use crate::store::bucket::{BucketError, BucketInfo, BucketName, Point, Range};
 pub use crate::store::coverage::Retention;
 pub use crate::store::open::OpenError;
+pub use crate::store::property::PropertyError;
 
+use crate::codec::pson::Value;
+use crate::device::DeviceId;
 use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
@@ -193,6 +199,93 @@ impl Store {
             answer,
         });
         answer_of(taken, answered)
+    }
+
+    /// Sets a property of a device, or deletes it (`None`); it is on disk when this is `Ok`. In one
+    /// order with the changes of [`Store::apply`], and given to the store by the call itself.
+    ///
+    /// # Errors
+    /// [`PropertyError`]; nothing was changed.
+    pub fn set_property(
+        &self,
+        _device: DeviceId,
+        _name: &str,
+        _value: Option<Value>,
+    ) -> impl Future<Output = Result<(), PropertyError>> + Send + 'static {
+        async { Err(PropertyError::NotStored(String::new())) }
+    }
+
+    /// A property of a device, as it was last acknowledged; `None` where there is none.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn property(
+        &self,
+        _device: DeviceId,
+        _name: &str,
+    ) -> impl Future<Output = Result<Option<Value>, String>> + Send + 'static {
+        async { Err(String::new()) }
+    }
+
+    /// All properties of a device by name, as they were last acknowledged.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn properties(
+        &self,
+        _device: DeviceId,
+    ) -> impl Future<Output = Result<Vec<(Box<str>, Value)>, String>> + Send + 'static {
+        async { Err(String::new()) }
+    }
+
+    /// Appends a point to a bucket, which is made where it is missing. `Ok` once it is written
+    /// together with others, within 50 ms or so: safe from the end of the process, and a moment
+    /// later from that of the machine. Given to the store by the call itself; points are kept in
+    /// the order in which they are given, whatever their times say.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub fn append_point(
+        &self,
+        _bucket: BucketName,
+        _point: Point,
+    ) -> impl Future<Output = Result<(), BucketError>> + Send + 'static {
+        async { Err(BucketError::Busy) }
+    }
+
+    /// Points of a bucket that were written; none where there is no such bucket.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn points(
+        &self,
+        _bucket: BucketName,
+        _range: Range,
+    ) -> impl Future<Output = Result<Vec<Point>, String>> + Send + 'static {
+        async { Err(String::new()) }
+    }
+
+    /// The buckets of an owner by name.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too many ask at once, or the store is closed.
+    pub fn buckets(
+        &self,
+        _owner: &str,
+    ) -> impl Future<Output = Result<Vec<BucketInfo>, String>> + Send + 'static {
+        async { Err(String::new()) }
+    }
+
+    /// Deletes a bucket and all its points, those before this call in the order of the calls; done
+    /// where there is no such bucket.
+    ///
+    /// # Errors
+    /// A text when the disk refuses, too much waits, or the store is closed.
+    pub fn delete_bucket(
+        &self,
+        _bucket: BucketName,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        async { Err(String::new()) }
     }
 
     pub fn health(&self) -> Health {

@@ -57,6 +57,8 @@ const PURE: &[&str] = &[
     "registry/records.rs",
     "registry/snapshot.rs",
     "store/record.rs",
+    "store/property.rs",
+    "store/bucket.rs",
     "store/coverage.rs",
     "store/desired.rs",
     "store/gather.rs",
@@ -125,7 +127,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stream", &["codec"]),
     ("session", &["link", "codec", "stream"]),
     ("registry", &["link", "codec", "session"]),
-    ("store", &["registry"]),
+    ("store", &["codec", "registry"]),
     ("handle", &["session", "registry", "store"]),
     ("callers", &["link", "registry", "store"]),
     (
