@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cause::Cause;
-use crate::codec::pson::Value;
+use crate::stream::reading::Reading;
 use crate::stream::{Arrival, Refusal};
 
 /// What a sink is told.
@@ -29,7 +29,7 @@ pub enum Delivery {
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Shared by all sinks of the resource, so that each form of it is made once.
-    pub value: Arc<Value>,
+    pub value: Arc<Reading>,
     pub arrival: Arrival,
     /// Ascending for one resource while the process lives; gaps are what went to other sinks.
     pub number: u64,
@@ -130,10 +130,11 @@ mod tests {
 
     use super::*;
     use crate::cause::CauseKind;
+    use crate::codec::pson::Value;
 
     fn data(number: u64) -> Delivery {
         Delivery::Data(Sample {
-            value: Arc::new(Value::Null),
+            value: Arc::new(Reading::new(Value::Null)),
             arrival: Arrival::Sample,
             number,
             unix_ms: 0,

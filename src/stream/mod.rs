@@ -7,6 +7,7 @@
 pub mod delivery;
 pub mod hub;
 pub mod planner;
+pub mod reading;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "stream/mod.rs",
     "stream/delivery.rs",
     "stream/planner.rs",
+    "stream/reading.rs",
     "stream/planner",
     "registry/machine",
     "registry/entry.rs",

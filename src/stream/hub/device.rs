@@ -9,6 +9,7 @@ use crate::cause::{Cause, CauseKind};
 use crate::device::Generation;
 use crate::stream::delivery::{Delivery, Sample};
 use crate::stream::planner::{Plan, Planner, Standing};
+use crate::stream::reading::Reading;
 use crate::stream::{Arrival, Pace, Refusal, Wish};
 use crate::time::Instant;
 
@@ -176,7 +177,7 @@ impl Resource {
             number => number + 1,
         };
         let sample = Sample {
-            value: Arc::new(value.value),
+            value: Arc::new(Reading::new(value.value)),
             arrival: value.arrival,
             number: self.number,
             unix_ms: value.unix_ms,
