@@ -5,6 +5,7 @@ mod approvals;
 mod bench;
 mod cli;
 mod conformance;
+mod console;
 mod crash;
 mod ctl;
 mod escapes;

@@ -84,9 +84,10 @@ export class Chart {
   }
 
   // The lines break here.
-  gap(time) {
-    if (this.#names.length === 0) return;
-    this.#columns[0].push(time);
+  gap() {
+    const last = this.#columns[0].at(-1);
+    if (last === undefined) return;
+    this.#columns[0].push(last + 0.001);
     for (const column of this.#columns.slice(1)) column.push(null);
     this.#soon();
   }

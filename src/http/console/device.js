@@ -76,7 +76,7 @@ export class DevicePage {
 
   tick(now) {
     this.#open?.head.tick(this.#device(), now);
-    this.#open?.streams.tick(now);
+    this.#open?.streams.tick();
   }
 
   #device() {

@@ -61,9 +61,9 @@ export class Resources {
     setHidden(this.#note, text === "");
   }
 
-  #path_of(name) {
-    // Slashes belong to the name.
-    return `${this.#path}/resources/${name.split("/").map(encodeURIComponent).join("/")}`;
+  // As one part of the path. A bare `api` there would ask for all descriptions.
+  #pathOf(name) {
+    return `${this.#path}/resources/${name === "api" ? "%61pi" : encodeURIComponent(name)}`;
   }
 
   #resource(name, fn) {
@@ -72,7 +72,7 @@ export class Resources {
     const node = el("li", { class: "resource" },
       el("div", { class: "line" }, el("strong", {}, plain(name)),
         el("span", { class: "fn" }, WORDS[fn] ?? "no function"), actions));
-    const path = this.#path_of(name);
+    const path = this.#pathOf(name);
     const show = (work) => this.#run(work, answer);
     if (isPattern(name)) {
       node.append(el("p", { class: "muted" }, "A pattern, not a plain resource."));

@@ -3,7 +3,7 @@
 import { webSocket } from "./api.js";
 import { Chart } from "./chart.js";
 import { el, setAttribute, setHidden, setText } from "./dom.js";
-import { clock, count, json, plain, span } from "./text.js";
+import { clock, count, exact, json, plain } from "./text.js";
 
 const EVENTS = "";
 const INTERVALS = [
@@ -55,8 +55,8 @@ export class Streams {
     for (const card of this.#cards.values()) card.chart.close();
   }
 
-  tick(now) {
-    for (const card of this.#cards.values()) card.tick(now);
+  tick() {
+    for (const card of this.#cards.values()) card.tick();
   }
 
   #press(resource) {
@@ -132,21 +132,12 @@ export class Streams {
   #take(frame) {
     const card = this.#cards.get(frame.resource);
     if (!card) return;
-    if (frame.lost) card.remark(`${count(frame.lost)} samples were lost: this page was too slow`);
-    if (frame.signal === "start") card.started(frame.payload);
-    else if (frame.signal === "stop") card.gap(reason(frame.payload, "the device is not connected"));
-    else if (frame.signal === "error") card.failed(reason(frame.payload, "the device refused"));
-    else card.data(frame.payload);
+    if (frame.lost) card.remark(`${count(frame.lost)} lost: this page was too slow`);
+    if (frame.signal === "start") card.started();
+    else if (frame.signal === "stop") card.gap(frame.reason ?? "nothing comes for now");
+    else if (frame.signal === "error") card.failed(frame.reason ?? "the device refused");
+    else card.data(frame.payload, frame.ts ?? Date.now());
   }
-}
-
-// What a signal says of its reason, in whichever form.
-function reason(payload, otherwise) {
-  if (payload === null || payload === undefined) return otherwise;
-  if (typeof payload === "string") return payload;
-  const { text, message, detail, cause, kind } = payload;
-  const said = text ?? message ?? detail ?? cause ?? kind;
-  return typeof said === "string" ? said : json(payload);
 }
 
 class Card {
@@ -183,9 +174,9 @@ class Card {
     this.#say("live");
   }
 
-  data(value) {
+  data(value, unixMs) {
     this.#number += 1;
-    this.#last = Date.now();
+    this.#last = unixMs;
     if (this.node.dataset.state !== "live") this.#say("live");
     setText(this.#points, `${count(this.#number)} ${this.#number === 1 ? "point" : "points"}`);
     setAttribute(this.node, "data-points", this.#number);
@@ -195,7 +186,7 @@ class Card {
   }
 
   gap(text) {
-    this.chart.gap(Date.now() / 1000);
+    this.chart.gap();
     this.#say("waiting");
     this.remark(text);
   }
@@ -211,9 +202,8 @@ class Card {
     while (this.#remarks.children.length > REMARKS_MAX) this.#remarks.firstChild.remove();
   }
 
-  tick(now) {
-    setAttribute(this.#points, "title", this.#last ? `Last ${span(now - this.#last)} ago` : null);
-    this.chart.draw();
+  tick() {
+    setAttribute(this.#points, "title", this.#last ? `Last at ${exact(this.#last)}` : null);
   }
 
   #say(state) {
