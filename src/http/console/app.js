@@ -205,6 +205,12 @@ function route() {
 
 addEventListener("hashchange", route);
 
+// What is not shown yet takes no focus, and the event comes later.
+function toFleet() {
+  location.hash = "#/";
+  route();
+}
+
 // Keys.
 
 const typing = (node) => node.matches("input, textarea, select");
@@ -215,7 +221,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     const view = document.body.dataset.view;
     if (view === "events") return byId("events-filter").focus();
-    if (view !== "fleet") location.hash = "#/";
+    if (view !== "fleet") toFleet();
     byId("search").focus();
     byId("search").select();
   } else if (event.key === "Escape") {
@@ -234,7 +240,7 @@ function escape(event) {
   }
   if (typing(event.target)) return event.target.blur();
   if (document.body.dataset.view !== "fleet") {
-    location.hash = "#/";
+    toFleet();
     return table.focus();
   }
   clearFilter();
@@ -242,6 +248,7 @@ function escape(event) {
 
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
+  toFleet();
   table.focus();
 });
 

@@ -205,12 +205,14 @@ export class Table {
     this.draw();
   }
 
-  // Who comes by the keyboard finds a row to start from.
+  // Who comes by the keyboard starts from a row in sight.
   #focused() {
-    if (this.#indexOfActive() < 0 && this.devices.length > 0) {
-      const top = Math.ceil(this.#body.scrollTop / this.#rowHeight);
-      this.#activate(this.devices[Math.min(top, this.devices.length - 1)].id);
-    }
+    if (this.devices.length === 0) return;
+    const first = Math.ceil(this.#body.scrollTop / this.#rowHeight);
+    const fit = Math.floor(this.#body.clientHeight / this.#rowHeight);
+    const at = this.#indexOfActive();
+    if (at >= first && at < first + fit) return;
+    this.#activate(this.devices[Math.min(first, this.devices.length - 1)].id);
   }
 
   #indexOfActive() {
