@@ -10,9 +10,9 @@ use crate::grpc::proto::gatehouse::v1 as wire;
 use crate::grpc::proto::gatehouse::v1::fleet_server::Fleet;
 use crate::grpc::proto::gatehouse::v1::watch_response;
 use crate::grpc::stop::Stop;
-use crate::grpc::watch::{Item, Need, Watch};
 use crate::handle::Gateway;
 use crate::registry::hub::Subscription;
+use crate::registry::watch::{Item, Need, Watch};
 use crate::registry::{Command, CommandError};
 
 /// Serves `gatehouse.v1.Fleet`.

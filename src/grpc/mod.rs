@@ -33,7 +33,6 @@ pub mod status;
 pub mod stop;
 #[cfg(test)]
 mod testing;
-pub mod watch;
 
 /// The messages and services of the contracts in `proto/`, nested as their packages are.
 pub mod proto {

@@ -1,1 +1,95 @@
 //! The HTTP face: REST, WebSockets and event streams of what devices offer, and the console.
+//!
+//! A request meets [`front`] (is it meant for this gateway, may its page ask), then [`gate`] (who
+//! asks, with which role; [`rules`] says which is wanted), then its handler: [`routes`] tells how
+//! one is added.
+
+pub mod app;
+mod connection;
+mod cors;
+pub mod extract;
+pub mod fleet;
+pub mod fleet_view;
+mod front;
+pub mod gate;
+mod headers;
+mod health;
+pub mod hosts;
+pub mod lease;
+mod pending;
+pub mod problem;
+pub mod routes;
+pub mod rules;
+mod server;
+pub mod tickets;
+mod whoami;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::server::Server;
+use crate::callers::guard::Guard;
+use crate::config;
+use crate::handle::Gateway;
+use crate::http::app::App;
+use crate::store::Store;
+use crate::stream::hub::Hub;
+
+/// What the routes reach, and how they are served.
+pub struct Services {
+    pub gateway: Gateway,
+    /// The streams of what devices offer.
+    pub streams: Hub,
+    pub store: Store,
+    /// It must be open on loopback at most: [`Guard::for_loopback`].
+    pub guard: Guard,
+    pub http: config::Http,
+    /// More names and addresses of this machine: those of its server certificate.
+    pub names: Vec<String>,
+    /// How long the refusal of a pending device holds when the call does not say.
+    pub refusal_for: Duration,
+    pub ready: Ready,
+}
+
+/// Whether the gateway takes work. Cheap to clone; every clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub fn set(&self, is_ready: bool) {
+        self.0.store(is_ready, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts to serve a gateway to who connects to `listener`: plainly where that is on loopback, over
+/// TLS anywhere else. `tls` is read at each handshake.
+///
+/// # Errors
+/// When the listener does not know its address.
+pub fn serve(
+    services: Services,
+    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    listener: TcpListener,
+) -> io::Result<Server> {
+    let is_plain = listener.local_addr()?.ip().to_canonical().is_loopback();
+    let connections_max = services.http.connections_max;
+    let stop = CancellationToken::new();
+    let app = App::new(services, stop.clone());
+    let router = routes::router(routes::all(), app);
+    let settings = server::Settings {
+        tls: (!is_plain).then_some(tls),
+        connections_max,
+        ..server::Settings::default()
+    };
+    Server::start(listener, settings, router, stop)
+}

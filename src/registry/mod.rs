@@ -16,6 +16,7 @@ pub mod pending;
 pub mod records;
 pub mod snapshot;
 pub mod tries;
+pub mod watch;
 
 use std::net::SocketAddrV4;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use gatehouse::device::{DeviceId, Status};
 use gatehouse::event::{Change, StatusEvent};
-use gatehouse::grpc::watch::{Item, Need, Watch};
 use gatehouse::registry::conflate::Queue;
 use gatehouse::registry::snapshot::Snapshot;
+use gatehouse::registry::watch::{Item, Need, Watch};
 
 use super::store::Store;
 

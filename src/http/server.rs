@@ -1,0 +1,363 @@
+//! The HTTP server: its own accept loop, one slow or silent peer hinders nobody, and it stops when
+//! told.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::callers::client_certificate::ClientCertificate;
+use crate::callers::peer::Peer;
+use crate::http::connection::Connection;
+use crate::http::hosts::Via;
+
+/// How long to wait after an accept that failed for want of files or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long what was cut may take to be gone.
+const CUT_DEADLINE: Duration = Duration::from_secs(1);
+/// The longest head of a request, in bytes.
+const HEAD_MAX: usize = 64 << 10;
+
+/// How to serve.
+#[derive(Clone)]
+pub struct Settings {
+    /// `None`: plainly. Read at each handshake, so that a new certificate counts from the next
+    /// connection on.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Clients connected at once, those in the handshake included; one more is closed at once.
+    pub connections_max: usize,
+    /// Handshakes in progress; one more waits in the backlog of the listening socket.
+    pub handshakes_max: usize,
+    /// Within which a handshake must end.
+    pub handshake_deadline: Duration,
+    /// Within which the head of a request must come whole; also how long a connection may idle.
+    pub head_deadline: Duration,
+    /// Requests in progress on one connection.
+    pub streams_max: u32,
+    /// After this long without a sign of life an HTTP/2 client is pinged.
+    pub keep_alive_interval: Duration,
+    /// Within which it must answer the ping.
+    pub keep_alive_timeout: Duration,
+    /// After this long a peer that takes nothing of what it is sent is cut.
+    pub unsent_deadline: Duration,
+    /// How long requests and streams may still take after a stop; then they are cut.
+    pub stop_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            connections_max: 4096,
+            handshakes_max: 256,
+            handshake_deadline: Duration::from_secs(10),
+            head_deadline: Duration::from_secs(15),
+            streams_max: 128,
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(20),
+            unsent_deadline: Duration::from_secs(60),
+            stop_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A running server. Dropping it ends streams and accepts no more, and waits for nobody.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop_deadline: Duration,
+    connections: Arc<Semaphore>,
+    connections_max: u32,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves who connects to `listener`. `stop` is what the streams of the routes hear.
+    ///
+    /// # Errors
+    /// When the listener does not know its address.
+    pub fn start(
+        listener: TcpListener,
+        settings: Settings,
+        router: Router,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let stop_deadline = settings.stop_deadline;
+        let connections_max = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);
+        let cut = CancellationToken::new();
+        let acceptor = Acceptor::new(settings, router, stop.clone(), cut.clone());
+        let connections = Arc::clone(&acceptor.connections);
+        Ok(Self {
+            address,
+            stop_deadline,
+            connections,
+            connections_max,
+            stop,
+            cut,
+            accepting: tokio::spawn(acceptor.run(listener)),
+        })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more, ends streams, lets requests in progress end until the deadline, then cuts
+    /// what is left.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Err(error) = (&mut self.accepting).await {
+            tracing::error!(%error, "the http accept loop failed");
+        }
+        if !self.all_gone(self.stop_deadline).await {
+            tracing::warn!("http requests were still in progress at the stop and are cut");
+            self.cut.cancel();
+            self.all_gone(CUT_DEADLINE).await;
+        }
+    }
+
+    /// Each connection holds a place as long as it lives, so all are gone when all are free.
+    async fn all_gone(&self, deadline: Duration) -> bool {
+        let all = self.connections.acquire_many(self.connections_max);
+        tokio::time::timeout(deadline, all).await.is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Takes connections from the socket and serves each in a task of its own.
+struct Acceptor {
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+struct Shared {
+    settings: Settings,
+    router: Router,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Acceptor {
+    fn new(
+        settings: Settings,
+        router: Router,
+        stop: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(settings.connections_max)),
+            handshakes: Arc::new(Semaphore::new(settings.handshakes_max)),
+            shared: Arc::new(Shared {
+                settings,
+                router,
+                stop,
+                cut,
+            }),
+        }
+    }
+
+    async fn run(self, listener: TcpListener) {
+        tokio::select! {
+            () = self.shared.stop.cancelled() => {}
+            () = self.accept(listener) => {}
+        }
+    }
+
+    async fn accept(&self, listener: TcpListener) {
+        // The semaphore is never closed; were it, there would be nothing left to accept.
+        while let Ok(handshake) = self.handshakes.clone().acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer, handshake),
+                Err(error) => {
+                    tracing::warn!(%error, "http cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
+        let Ok(place) = self.connections.clone().try_acquire_owned() else {
+            let connections_max = self.shared.settings.connections_max;
+            tracing::warn!(%peer, connections_max, "http peer refused: too many connections");
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            if let Err(error) = shared.welcome(stream, peer, place, handshake).await {
+                tracing::debug!(%peer, %error, "an http connection ended");
+            }
+        });
+    }
+}
+
+impl Shared {
+    async fn welcome(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        handshake: OwnedSemaphorePermit,
+    ) -> Result<(), ServeError> {
+        self.tune(&stream)?;
+        let via = Via {
+            local: stream.local_addr()?.ip(),
+            peer: address.ip(),
+            is_tls: self.settings.tls.is_some(),
+        };
+        let Some(tls) = &self.settings.tls else {
+            drop(handshake);
+            let stream = Connection::new(stream, place, &self.cut);
+            let certificate = None;
+            let peer = Peer {
+                address,
+                certificate,
+            };
+            return self.converse(stream, peer, via, false).await;
+        };
+        let tls = TlsAcceptor::from(tls.load_full());
+        let securing = secure(&tls, stream, place, &self.cut);
+        let deadline = self.settings.handshake_deadline;
+        let secured = tokio::select! {
+            () = self.stop.cancelled() => return Ok(()),
+            secured = tokio::time::timeout(deadline, securing) => secured,
+        };
+        drop(handshake);
+        let (stream, certificate, is_h2) = secured.map_err(|_| ServeError::Slow)??;
+        let peer = Peer {
+            address,
+            certificate,
+        };
+        self.converse(stream, peer, via, is_h2).await
+    }
+
+    fn tune(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        let interval = self.settings.keep_alive_interval;
+        let keep_alive = TcpKeepalive::new()
+            .with_time(interval)
+            .with_interval(interval);
+        socket.set_tcp_keepalive(&keep_alive)?;
+        socket.set_tcp_user_timeout(Some(self.settings.unsent_deadline))
+    }
+
+    /// Answers requests until the peer closes or the server stops.
+    async fn converse<S>(
+        &self,
+        stream: Connection<S>,
+        peer: Peer,
+        via: Via,
+        is_h2: bool,
+    ) -> Result<(), ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let router = self.router.clone();
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(via);
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let builder = self.builder(is_h2);
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut serving = std::pin::pin!(serving);
+        let served = tokio::select! {
+            served = serving.as_mut() => served,
+            () = self.stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        served.map_err(ServeError::Http)
+    }
+
+    fn builder(&self, is_h2: bool) -> Builder<TokioExecutor> {
+        let settings = &self.settings;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.head_deadline)
+            .max_buf_size(HEAD_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.streams_max)
+            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+            .keep_alive_interval(settings.keep_alive_interval)
+            .keep_alive_timeout(settings.keep_alive_timeout);
+        if is_h2 {
+            builder.http2_only()
+        } else {
+            builder.http1_only()
+        }
+    }
+}
+
+/// Makes the handshake; for HTTP/2 also waits until the client speaks it.
+async fn secure(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    cut: &CancellationToken,
+) -> io::Result<(
+    Connection<TlsStream<TcpStream>>,
+    Option<Arc<ClientCertificate>>,
+    bool,
+)> {
+    let stream = tls.accept(stream).await?;
+    let (_, session) = stream.get_ref();
+    let is_h2 = session.alpn_protocol() == Some(b"h2");
+    let certificate = match session.peer_certificates().and_then(<[_]>::first) {
+        Some(der) => Some(Arc::new(ClientCertificate::read(der).ok_or_else(|| {
+            // TLS took it, but nobody could say whose it is.
+            io::Error::new(io::ErrorKind::InvalidData, "the certificate is unreadable")
+        })?)),
+        None => None,
+    };
+    let mut stream = Connection::new(stream, place, cut);
+    if is_h2 {
+        stream.read_preface().await?;
+    }
+    Ok((stream, certificate, is_h2))
+}
+
+/// Why a connection ended otherwise than in order.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("the handshake was not done in time")]
+    Slow,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Http(Box<dyn std::error::Error + Send + Sync>),
+}
