@@ -2,6 +2,7 @@
 //! takes all of it down again. The only file that sees every room.
 
 mod error;
+mod faces;
 mod reload;
 mod secrets;
 mod sessions;
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 pub use self::error::StartError;
+use self::faces::{Faces, Parts};
 use self::reload::{Background, Reloader};
 use self::secrets::{Enroller, ToRegistry};
 use self::sessions::{Sessions, Starter, accept_devices, cores};
@@ -25,11 +27,8 @@ use self::trust::Trust;
 use crate::callers::credentials::{self, Credentials};
 use crate::callers::first_token;
 use crate::clock;
-use crate::config::Config;
-use crate::grpc;
-use crate::grpc::DeviceSettings;
-use crate::grpc::connection_mode::Advertised;
-use crate::grpc::server::{Server, Settings};
+use crate::config::{self, Config};
+use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::identity::SharedSecrets;
 use crate::link::gateway_key;
@@ -42,6 +41,8 @@ use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::snapshot::Snapshot;
 use crate::session::AcceptLink;
+use crate::stream;
+use crate::stream::hub::Limits;
 use crate::store::{Opened, Retention, Store};
 use crate::vault::Vault;
 
@@ -51,7 +52,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// A gateway that runs. Needs an actix system around it.
 pub struct Running {
     handle: Gateway,
-    grpc: Server,
+    faces: Faces,
+    streams: stream::hub::Hub,
     registry: Addr<Registry>,
     registry_ended: oneshot::Receiver<()>,
     listeners: Vec<Addr<Listener>>,
@@ -97,7 +99,16 @@ impl Running {
         );
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let starter = Starter::new(&arbiters, &config, vault.live(), trust.device_tls());
+        let streams = stream::hub::Hub::new(stream_limits(&config.stream));
+        let functions = ServerFunctions::new(&config.functions, &config.endpoint, store.clone())?;
+        let starter = Starter::new(
+            &arbiters,
+            &config,
+            vault.live(),
+            trust.device_tls(),
+            streams.clone(),
+            Arc::new(functions.clone()),
+        );
         let secrets: SharedSecrets = vault.live().current();
         let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.
@@ -127,6 +138,7 @@ impl Running {
             config.grpc.commands_in_flight_max,
         );
         enroller.reach(handle.clone());
+        functions.reach(handle.clone());
         let sessions = starter.reporting_to(registry.clone().recipient());
         let devices = [
             (sockets.aes, AcceptLink::Aes),
@@ -134,31 +146,29 @@ impl Running {
             (sockets.plain, AcceptLink::Plain),
         ];
         let listeners = accept_devices(&config, &sessions, devices);
-        let services = grpc::Services {
+        let parts = Parts {
             gateway: handle.clone(),
             store: store.clone(),
             vault: vault.clone(),
             callers: Arc::clone(&callers),
-            access: config.grpc.clone(),
-            refusal_for: config.access.refusal_for,
-            devices: device_settings(&config, &sockets.listening, &vault, trust.clone()),
+            trust: trust.clone(),
+            streams: streams.clone(),
+            functions,
         };
-        let grpc = grpc::serve(
-            services,
-            grpc_settings(&config, trust.grpc_tls()),
-            sockets.grpc,
-        );
+        let listening = sockets.listening;
+        let faces = Faces::start(parts, &config, &listening, sockets.grpc, sockets.http)?;
         let reloader = Reloader::new(trust, vault, callers);
         let background = reloader.run_beside(&config, handle.clone());
         Ok(Self {
             handle,
-            grpc,
+            faces,
+            streams,
             registry,
             registry_ended,
             listeners,
             store,
             arbiters,
-            listening: sockets.listening,
+            listening,
             reloader,
             background,
         })
@@ -190,6 +200,7 @@ impl Running {
     /// Stops accepting, ends every session with a Disconnect, tells it, stores it, and ends.
     pub async fn stop(self) {
         drop(self.background);
+        self.faces.drain();
         for listener in &self.listeners {
             listener.do_send(StopListening);
         }
@@ -199,7 +210,8 @@ impl Running {
             tracing::warn!("sessions were still open at the end of the drain and are cut");
         }
         self.handle.close_subscriptions();
-        self.grpc.stop().await;
+        self.streams.close();
+        self.faces.stop().await;
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         if let Err(error) = closed.unwrap_or_else(|error| Err(error.to_string())) {
@@ -227,32 +239,6 @@ async fn make_first_token(callers: &Credentials, config: &Config) -> Result<(), 
         tracing::info!(path = %path.display(), "wrote the first admin token; keep it safe");
     }
     Ok(())
-}
-
-fn grpc_settings(config: &Config, tls: Arc<ArcSwap<rustls::ServerConfig>>) -> Settings {
-    let mut settings = Settings::new(tls);
-    settings.message_size_max = config.grpc.message_max_bytes;
-    settings
-}
-
-fn device_settings(
-    config: &Config,
-    listening: &Listening,
-    vault: &Vault,
-    trust: Trust,
-) -> DeviceSettings {
-    DeviceSettings {
-        advertised: Advertised {
-            address: config.device.advertise.clone(),
-            aes_port: listening.aes.map(|address| address.port()),
-            tls_port: listening.tls.map(|address| address.port()),
-        },
-        roots: Arc::new(move || trust.roots()),
-        credentials: Arc::new(vault.clone()),
-        multi_in_flight_max: config.device.multi_in_flight_max,
-        search: config.search.clone(),
-        capability_numbers: config.compat.capability_numbers,
-    }
 }
 
 async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {
@@ -293,6 +279,16 @@ fn surroundings(
         published,
         dial: Box::new(move |order| sessions.dial(order)),
         enrol: Box::new(move |device| enroller.enrol(device)),
+    }
+}
+
+fn stream_limits(config: &config::Stream) -> Limits {
+    Limits {
+        sinks_max: config.sinks_max,
+        resources_per_device_max: config.resources_per_device_max,
+        queue_max: config.queue_max,
+        // Whole seconds up to an hour, which the configuration was checked for.
+        interval_min: u32::try_from(config.interval_min.as_secs()).unwrap_or(u32::MAX),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::callers::first_token::FirstTokenError;
 use crate::config;
 use crate::link::certs::CertsError;
 use crate::link::gateway_key::GatewayKeyError;
+use crate::functions::EndpointError;
 use crate::link::grpc_tls::GrpcTlsError;
 use crate::link::key_files::KeyFileError;
 use crate::link::keyring::KeyringError;
@@ -55,6 +56,10 @@ pub enum StartError {
     },
     #[error("reconnect: {0}")]
     Backoff(#[from] BackoffError),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("the HTTP socket does not know its address: {0}")]
+    Http(io::Error),
     #[error("a thread of the gateway ended while it started")]
     Thread,
 }

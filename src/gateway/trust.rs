@@ -36,6 +36,7 @@ struct Inner {
     tickets: Arc<Tickets>,
     device_tls: Arc<ArcSwap<DeviceTls>>,
     grpc_tls: Arc<ArcSwap<ServerConfig>>,
+    http_tls: Arc<ArcSwap<ServerConfig>>,
     read: ArcSwap<Read>,
     /// One change at a time.
     reloading: Mutex<Stored>,
@@ -103,6 +104,11 @@ impl Read {
         let clients = config.grpc.client_certificates;
         Ok(grpc_tls::grpc_server(&self.certs, crls, clients)?)
     }
+
+    fn http_tls(&self) -> Result<ServerConfig, StartError> {
+        let crls = self.certs.crls.clone();
+        Ok(grpc_tls::http_server(&self.certs, crls)?)
+    }
 }
 
 impl Trust {
@@ -116,6 +122,7 @@ impl Trust {
         let tickets = Arc::new(open_tickets(config, &sealer, &time)?);
         let device_tls = read.device_tls(config, &tickets, &time)?;
         let grpc_tls = read.grpc_tls(config)?;
+        let http_tls = read.http_tls()?;
         let trust = Self {
             inner: Arc::new(Inner {
                 config: config.clone(),
@@ -124,6 +131,7 @@ impl Trust {
                 tickets,
                 device_tls: Arc::new(ArcSwap::from_pointee(device_tls)),
                 grpc_tls: Arc::new(ArcSwap::from_pointee(grpc_tls)),
+                http_tls: Arc::new(ArcSwap::from_pointee(http_tls)),
                 read: ArcSwap::from_pointee(read),
                 reloading: Mutex::new(Stored(Vec::new())),
             }),
@@ -138,6 +146,10 @@ impl Trust {
 
     pub(super) fn grpc_tls(&self) -> Arc<ArcSwap<ServerConfig>> {
         Arc::clone(&self.inner.grpc_tls)
+    }
+
+    pub(super) fn http_tls(&self) -> Arc<ArcSwap<ServerConfig>> {
+        Arc::clone(&self.inner.http_tls)
     }
 
     pub(super) fn certificates(&self) -> Arc<Certificates> {
@@ -165,9 +177,10 @@ impl Trust {
             let read = Read::again(&inner.config, &inner.sealer)?;
             let device_tls = read.device_tls(&inner.config, &inner.tickets, &inner.time)?;
             let grpc_tls = read.grpc_tls(&inner.config)?;
-            Ok::<_, StartError>((read, device_tls, grpc_tls))
+            let http_tls = read.http_tls()?;
+            Ok::<_, StartError>((read, device_tls, grpc_tls, http_tls))
         });
-        let (read, device_tls, grpc_tls) = reading.await.map_err(|_| StartError::Thread)??;
+        let (read, device_tls, grpc_tls, http_tls) = reading.await.map_err(|_| StartError::Thread)??;
         let configured = keyring::configured(&self.inner.config.credential)?;
         // A revoked device that is closed by this and comes back before the next lines is known by
         // the secrets to be revoked.
@@ -177,6 +190,7 @@ impl Trust {
         let keeps_tickets = read.trusts_as(&self.inner.read.load());
         self.inner.device_tls.store(Arc::new(device_tls));
         self.inner.grpc_tls.store(Arc::new(grpc_tls));
+        self.inner.http_tls.store(Arc::new(http_tls));
         callers.set_revoked(read.certificates.revoked.clone());
         self.inner.read.store(Arc::new(read));
         if !keeps_tickets && !self.inner.tickets.discard_all() {
