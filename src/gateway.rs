@@ -41,9 +41,8 @@ use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::snapshot::Snapshot;
 use crate::session::AcceptLink;
+use crate::store::{Limits, Opened, Retention, Store};
 use crate::stream;
-use crate::stream::hub::Limits;
-use crate::store::{Opened, Retention, Store};
 use crate::vault::Vault;
 
 /// How long a drain may take before the process ends anyway.
@@ -247,6 +246,7 @@ async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {
         events_max: config.events.keep_max,
         age_max: config.events.keep_for,
         audit_max: config.access.audit_keep_max,
+        limits: Limits::from(&config.functions),
     };
     let opening = tokio::task::spawn_blocking(move || Store::open(&directory, retention));
     Ok(opening.await.map_err(|_| StartError::Thread)??)
@@ -282,8 +282,8 @@ fn surroundings(
     }
 }
 
-fn stream_limits(config: &config::Stream) -> Limits {
-    Limits {
+fn stream_limits(config: &config::Stream) -> stream::hub::Limits {
+    stream::hub::Limits {
         sinks_max: config.sinks_max,
         resources_per_device_max: config.resources_per_device_max,
         queue_max: config.queue_max,

@@ -685,6 +685,7 @@ async fn the_first_token_is_made_once() {
         events_max: 1,
         age_max: std::time::Duration::from_secs(1),
         audit_max: 1,
+        limits: crate::store::Limits::default(),
     };
     let (_, stored) = Store::open(data.path(), retention).expect("the store opens");
     let text = crate::access::tokens::TokenText::new(&[6; 32]);

@@ -28,7 +28,7 @@ use crate::grpc::proto::gatehouse::v1::{
     WatchRequest, WatchResponse,
 };
 use crate::grpc::stop::Stop;
-use crate::store::{Retention, Store};
+use crate::store::{Limits, Retention, Store};
 
 /// A store in this directory.
 pub fn store(directory: &Path) -> Store {
@@ -36,6 +36,7 @@ pub fn store(directory: &Path) -> Store {
         events_max: 1000,
         age_max: Duration::from_secs(3600),
         audit_max: 1000,
+        limits: Limits::default(),
     };
     let (opened, _) = Store::open(directory, retention).expect("the store opens");
     opened.run(|_, _| ()).expect("a thread")

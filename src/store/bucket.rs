@@ -36,7 +36,8 @@ pub struct Range {
     pub from_unix_ms: u64,
     /// Points of this time and earlier; `u64::MAX` for all.
     pub until_unix_ms: u64,
-    /// At most so many, and at most [`POINTS_MAX`].
+    /// At most so many, and at most [`POINTS_MAX`]. Fewer where points are large: an answer ends
+    /// after some 8 MiB.
     pub max: usize,
     /// The newest first, and the newest if there are more than `max`; else the oldest.
     pub newest_first: bool,

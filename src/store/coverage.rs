@@ -24,11 +24,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::StatusEvent;
+use crate::store::limits::Limits;
 
 /// At most so many runs are kept; the oldest are dropped with their events' continuity.
 const RUNS_MAX: usize = 1024;
 
-/// How long events are kept. Whole batches are dropped, so up to one batch more than this stays.
+/// How long events are kept, and how much of other things. Whole batches of events are dropped, so
+/// up to one batch more than this stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     pub events_max: u64,
@@ -36,6 +38,7 @@ pub struct Retention {
     pub age_max: Duration,
     /// Entries of the audit log; the oldest go first.
     pub audit_max: u64,
+    pub limits: Limits,
 }
 
 /// The numbers of one start of the gateway.
@@ -243,6 +246,13 @@ mod tests {
         events_max: 6,
         age_max: Duration::from_millis(40),
         audit_max: 1,
+        limits: Limits {
+            properties_max: 1,
+            property_max_bytes: 1,
+            buckets_max: 1,
+            bucket_keep_max: 1,
+            bucket_keep_for: Duration::ZERO,
+        },
     };
 
     /// What may happen to a log.

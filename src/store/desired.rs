@@ -10,6 +10,10 @@ use crate::registry::{AutoDevice, StoreChange};
 
 /// The desired state. The store holds a copy of what it acknowledged: the export is made from it,
 /// and a store that could not write is put right by it when it can write again.
+///
+/// Properties are desired state too and are not here: a fleet may have gigabytes of them. They lie
+/// on disk alone. The export reads them there; of a change that is not acknowledged yet the worker
+/// keeps what was there before, and puts that back when the change failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub devices: BTreeMap<DeviceId, AutoDevice>,

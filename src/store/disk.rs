@@ -1,5 +1,8 @@
 //! sled, with its blind spots covered. Every call blocks; only the store's thread makes them.
 
+pub mod points;
+pub mod properties;
+
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -11,6 +14,7 @@ use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
 use crate::registry::StoreChange;
 use crate::registry::records::{AuditEntry, Record};
+use crate::store::bucket_index::Index;
 use crate::store::coverage::{self, Batch, Coverage, Run};
 use crate::store::desired::Desired;
 use crate::store::gather::Gathered;
@@ -21,8 +25,11 @@ use crate::store::{gather, record, stored_record};
 ///
 /// 1: devices, accept filter, identities, events. 2: records and the audit log came, and events of
 /// decisions on pending devices. A gateway that knows 1 alone would set those events aside, and let
-/// a device that has a credential in with the fleet key, so it must not open what 2 wrote.
-pub const SCHEMA: u32 = 2;
+/// a device that has a credential in with the fleet key, so it must not open what 2 wrote. 3:
+/// properties and buckets came. A gateway that knows 2 alone would replace the export by one
+/// without the properties, which are then gone with the store. What 1 and 2 wrote is read as it
+/// is: trees that are not there yet are empty.
+pub const SCHEMA: u32 = 3;
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -79,6 +86,7 @@ pub struct Loaded {
     pub damaged_batches: Vec<u64>,
     /// The numbers of the first and the last entry of the audit log.
     pub audit: Option<(u64, u64)>,
+    pub buckets: Index,
 }
 
 pub struct Disk {
@@ -95,7 +103,11 @@ pub struct Disk {
     credentials: Tree,
     approvals: Tree,
     tokens: Tree,
+    properties: Tree,
     audit: Tree,
+    points: Tree,
+    /// Notes of the batches in `points`.
+    buckets: Tree,
     quarantine: Tree,
 }
 
@@ -124,7 +136,10 @@ impl Disk {
             credentials: db.open_tree("credentials")?,
             approvals: db.open_tree("approvals")?,
             tokens: db.open_tree("tokens")?,
+            properties: db.open_tree("properties")?,
             audit: db.open_tree("audit")?,
+            points: db.open_tree("points")?,
+            buckets: db.open_tree("buckets")?,
             quarantine: db.open_tree("quarantine")?,
             db,
         };
@@ -347,6 +362,8 @@ impl Disk {
             Ok(())
         })?;
         self.take_records(desired)?;
+        self.check_properties()?;
+        loaded.buckets = self.load_index()?;
         loaded.audit = self.audit_bounds()?;
         let last_statuses = &mut loaded.last_statuses;
         self.take(&self.last_status, |key, value| {

@@ -8,8 +8,10 @@
 //! {"identity":{"id":3221225472,"owner":"","device":"lamp"}}
 //! {"slaves":{"parent":7,"rs485":[71,72],"wiegand":[]}}
 //! {"enrolment":{"device":9}}
+//! {"property":{"device":7,"name":"interval","pson":"1e"}}
 //! ```
 //!
+//! The values of properties are PSON v2, in hex, because JSON does not have all of them.
 //! Secrets are there as digests only, in hex; the audit log and the events are not part of it.
 
 use std::net::SocketAddrV4;
@@ -22,6 +24,7 @@ use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
 use crate::store::desired::Desired;
 use crate::store::export_record::RecordLine;
+use crate::store::property::{Property, PropertyError, decode_value, is_name};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -42,6 +45,9 @@ enum Line {
     },
     Identity {
         identity: IdentityLine,
+    },
+    Property {
+        property: PropertyLine,
     },
     Record(RecordLine),
 }
@@ -68,6 +74,21 @@ struct IdentityLine {
     device: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct PropertyLine {
+    device: u32,
+    name: String,
+    pson: String,
+}
+
+/// What could be read of an export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    pub desired: Desired,
+    pub properties: Vec<Property>,
+    pub bad: Vec<BadLine>,
+}
+
 /// A line that was passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
@@ -76,7 +97,7 @@ pub struct BadLine {
     pub problem: String,
 }
 
-/// The whole export.
+/// The export, but for the properties: a line of each comes behind it.
 pub fn write(desired: &Desired) -> Vec<u8> {
     let mut text = Vec::new();
     push(
@@ -100,6 +121,23 @@ pub fn write(desired: &Desired) -> Vec<u8> {
     text
 }
 
+/// The line of a property, with its end.
+pub fn property_line(property: &Property) -> Vec<u8> {
+    let mut text = Vec::new();
+    let property = PropertyLine {
+        device: property.device.get(),
+        name: property.name.to_string(),
+        pson: hex::encode(&property.pson),
+    };
+    push(&mut text, &Line::Property { property });
+    text
+}
+
+/// Whether this line of an export is that of a property.
+pub fn is_property_line(line: &[u8]) -> bool {
+    line.starts_with(b"{\"property\":")
+}
+
 /// How many groups of changes the export knows of, by its first line; 0 when it does not say.
 pub fn groups(first_line: &[u8]) -> u64 {
     match serde_json::from_slice(first_line) {
@@ -109,17 +147,16 @@ pub fn groups(first_line: &[u8]) -> u64 {
 }
 
 /// Reads what can be read, and says which lines could not.
-pub fn read(text: &[u8]) -> (Desired, Vec<BadLine>) {
-    let mut desired = Desired::default();
-    let mut bad = Vec::new();
+pub fn read(text: &[u8]) -> Import {
+    let mut import = Import::default();
     let lines = text.split(|byte| *byte == b'\n').enumerate();
     for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
-        if let Err(problem) = read_line(line, &mut desired) {
+        if let Err(problem) = read_line(line, &mut import) {
             let line = index + 1;
-            bad.push(BadLine { line, problem });
+            import.bad.push(BadLine { line, problem });
         }
     }
-    (desired, bad)
+    import
 }
 
 fn push(text: &mut Vec<u8>, line: &Line) {
@@ -160,7 +197,8 @@ fn identity_line(id: DeviceId, identity: &Identity) -> Line {
     }
 }
 
-fn read_line(line: &[u8], desired: &mut Desired) -> Result<(), String> {
+fn read_line(line: &[u8], import: &mut Import) -> Result<(), String> {
+    let desired = &mut import.desired;
     match serde_json::from_slice(line).map_err(|error| error.to_string())? {
         Line::Head {
             gatehouse_export: FORMAT,
@@ -201,6 +239,7 @@ fn read_line(line: &[u8], desired: &mut Desired) -> Result<(), String> {
             let identity = identity.map_err(|error| error.to_string())?;
             desired.identities.insert(id, identity);
         }
+        Line::Property { property } => import.properties.push(property.property()?),
         Line::Record(line) => {
             let record = line.record()?;
             desired.records.insert(record.key(), record);
@@ -209,30 +248,56 @@ fn read_line(line: &[u8], desired: &mut Desired) -> Result<(), String> {
     Ok(())
 }
 
+impl PropertyLine {
+    fn property(self) -> Result<Property, String> {
+        if !is_name(&self.name) {
+            return Err(PropertyError::BadName.to_string());
+        }
+        let pson = hex::decode(&self.pson);
+        let pson = pson.map_err(|error| format!("the value is not in hex: {error}"))?;
+        decode_value(&pson).map_err(|error| error.to_string())?;
+        Ok(Property {
+            device: device_id(self.device)?,
+            name: self.name.into(),
+            pson,
+        })
+    }
+}
+
 pub(super) fn device_id(id: u32) -> Result<DeviceId, String> {
     DeviceId::new(id).ok_or_else(|| "the device ID is 0 instead of 1 to 4294967295".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
     use crate::store::desired::tests::any_desired;
+    use crate::store::property::tests::any_property;
 
     proptest! {
         #[test]
-        fn an_export_comes_back_as_it_was(desired in any_desired()) {
-            let text = write(&desired);
+        fn an_export_comes_back_as_it_was(
+            desired in any_desired(), properties in vec(any_property(), 0..5),
+        ) {
+            let mut text = write(&desired);
+            prop_assert!(!text.split(|byte| *byte == b'\n').any(is_property_line));
+            for property in &properties {
+                let line = property_line(property);
+                prop_assert!(is_property_line(&line));
+                text.extend(line);
+            }
             let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
             prop_assert_eq!(groups(first_line), desired.groups);
-            prop_assert_eq!(read(&text), (desired, Vec::new()));
+            let bad = Vec::new();
+            prop_assert_eq!(read(&text), Import { desired, properties, bad });
         }
 
         #[test]
-        fn any_text_is_read_or_reported(text in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let (desired, _) = read(&text);
-            prop_assert_eq!(desired, Desired::default());
+        fn any_text_is_read_or_reported(text in vec(any::<u8>(), 0..80)) {
+            prop_assert_eq!(read(&text).desired, Desired::default());
         }
     }
 
@@ -240,11 +305,17 @@ mod tests {
     fn a_bad_line_costs_itself_alone() {
         let text = b"{\"gatehouse_export\":1,\"groups\":3,\"events_reserved\":5}\n{\"device\":{\"id\":0}}\n\
             garbage\n{\"device\":{\"id\":7,\"address\":\"192.0.2.7:51211\",\"use_ssl\":false}}\n\
-            {\"gatehouse_export\":2,\"groups\":3,\"events_reserved\":9}\n";
-        let (desired, bad) = read(text);
-        assert_eq!(desired.devices.len(), 1);
-        assert_eq!(desired.events_reserved, 5);
-        let lines: Vec<usize> = bad.iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [2, 3, 5]);
+            {\"gatehouse_export\":2,\"groups\":3,\"events_reserved\":9}\n\
+            {\"property\":{\"device\":7,\"name\":\"a\",\"pson\":\"1e\"}}\n\
+            {\"property\":{\"device\":7,\"name\":\"a\",\"pson\":\"1e1\"}}\n\
+            {\"property\":{\"device\":7,\"name\":\"a\",\"pson\":\"1e1e\"}}\n\
+            {\"property\":{\"device\":7,\"name\":\"\",\"pson\":\"1e\"}}\n\
+            {\"property\":{\"device\":0,\"name\":\"a\",\"pson\":\"1e\"}}\n";
+        let import = read(text);
+        assert_eq!(import.desired.devices.len(), 1);
+        assert_eq!(import.desired.events_reserved, 5);
+        let lines: Vec<usize> = import.bad.iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [2, 3, 5, 7, 8, 9, 10]);
+        assert_eq!(import.properties.len(), 1);
     }
 }

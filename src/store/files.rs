@@ -1,7 +1,7 @@
 //! The files beside sled: who has the store open, and the export.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// Where things lie in the data directory.
@@ -75,12 +75,26 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
 /// # Errors
 /// What the operating system says; the old file then stays.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(contents))
+}
+
+/// Does the same with what `write` writes; where that fails, the old file stays.
+///
+/// # Errors
+/// What the operating system says, and what `write` returns.
+pub fn replace_with<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(contents)?;
+    let mut buffered = BufWriter::new(new.as_file_mut());
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
     new.as_file().sync_all()?;
-    new.persist(path)?;
-    sync_directory(directory)
+    new.persist(path).map_err(io::Error::from)?;
+    Ok(sync_directory(directory)?)
 }
 
 /// The first line of a file, at most 1,024 bytes of it; empty when there is no such file.
@@ -95,6 +109,29 @@ pub fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     BufReader::new(file.take(1024)).read_until(b'\n', &mut line)?;
     Ok(line)
+}
+
+/// Copies the lines that are `wanted`; none where there is no such file.
+///
+/// # Errors
+/// What the operating system says.
+pub fn copy_lines(
+    path: &Path,
+    to: &mut dyn Write,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> io::Result<()> {
+    let mut lines = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => BufReader::new(file?),
+    };
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if wanted(&line) && line.ends_with(b"\n") {
+            to.write_all(&line)?;
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 /// Has the names in a directory on disk.

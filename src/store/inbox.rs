@@ -5,33 +5,63 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::codec::pson::Value;
+use crate::device::DeviceId;
 use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, StoreChange};
 use crate::store::Health;
 use crate::store::audit::AUDIT_WAITING_MAX;
+use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
 use crate::store::gather::Gathered;
+use crate::store::points::PendingPoint;
+use crate::store::property::{PropertyChange, PropertyError};
 
 /// So many changes wait at most. The registry bounds the commits it has in flight well below.
 pub const CHANGES_MAX: usize = 16_384;
-/// So many questions for the event log wait at most, because each answer may be large.
+/// So many questions wait at most whose answers may be large.
 pub const QUERIES_MAX: usize = 64;
 
-/// A change that waits, and who is told what came of it.
-pub struct Pending {
-    pub change: StoreChange,
-    pub asked_by: AskedBy,
+/// So many bytes of properties wait at most.
+pub const PROPERTY_BYTES_MAX: usize = 16 << 20;
+/// So many questions for one property wait at most.
+pub const READS_MAX: usize = 4096;
+/// So many points, and removals of buckets, wait at most …
+pub const POINTS_MAX: usize = 16_384;
+/// … and so many bytes of them.
+pub const POINT_BYTES_MAX: usize = 16 << 20;
+
+/// A change that waits, and who is told what came of it. Whoever holds the other end of an answer
+/// may have gone away.
+pub enum Pending {
+    /// The registry is told, through [`OnCommit`](crate::store::OnCommit).
+    Registry(CommitId, StoreChange),
+    Caller(StoreChange, oneshot::Sender<Result<(), String>>),
+    Property(PendingProperty),
 }
 
-/// Who is told whether a change is on disk.
-pub enum AskedBy {
-    /// The registry, through [`OnCommit`](crate::store::OnCommit).
-    Registry(CommitId),
-    /// Whoever holds the other end; it may have gone away.
-    Caller(oneshot::Sender<Result<(), String>>),
+pub struct PendingProperty {
+    pub change: PropertyChange,
+    /// Why it was not made, though the disk works.
+    pub refused: Option<PropertyError>,
+    pub answer: oneshot::Sender<Result<(), PropertyError>>,
 }
 
+/// What is to be done with a bucket.
+pub enum BucketOrder {
+    Append(PendingPoint),
+    Delete(BucketName, oneshot::Sender<Result<(), String>>),
+}
+
+/// A question for one property.
+pub struct Read {
+    pub device: DeviceId,
+    pub name: Box<str>,
+    pub answer: oneshot::Sender<Result<Option<Value>, String>>,
+}
+
+/// A question whose answer may be large.
 pub enum Query {
     Events {
         after: u64,
@@ -43,6 +73,19 @@ pub enum Query {
         max: usize,
         answer: oneshot::Sender<Result<Vec<AuditEntry>, String>>,
     },
+    Properties {
+        device: DeviceId,
+        answer: oneshot::Sender<Result<Vec<(Box<str>, Value)>, String>>,
+    },
+    Points {
+        bucket: BucketName,
+        range: Range,
+        answer: oneshot::Sender<Result<Vec<Point>, String>>,
+    },
+    Buckets {
+        owner: Box<str>,
+        answer: oneshot::Sender<Result<Vec<BucketInfo>, String>>,
+    },
 }
 
 /// What waited since the thread last looked.
@@ -52,7 +95,13 @@ pub struct Work {
     pub events: Gathered,
     pub audit: Vec<AuditEntry>,
     pub queries: Vec<Query>,
+    pub reads: Vec<Read>,
+    pub buckets: Vec<BucketOrder>,
     pub closing: bool,
+    /// Of the properties in `changes`.
+    property_bytes: usize,
+    /// Of the points in `buckets`.
+    point_bytes: usize,
 }
 
 #[derive(Default)]
@@ -83,9 +132,11 @@ impl Inbox {
     /// [`NotTaken`].
     pub fn put_change(&self, pending: Pending) -> Result<(), NotTaken> {
         self.put(|work| {
-            if work.changes.len() >= CHANGES_MAX {
+            let bytes = work.property_bytes + pending.property_bytes();
+            if work.changes.len() >= CHANGES_MAX || bytes > PROPERTY_BYTES_MAX {
                 return Err(NotTaken::Full);
             }
+            work.property_bytes = bytes;
             work.changes.push(pending);
             Ok(())
         })
@@ -99,6 +150,32 @@ impl Inbox {
                 return Err(NotTaken::Full);
             }
             work.queries.push(query);
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_read(&self, read: Read) -> Result<(), NotTaken> {
+        self.put(|work| {
+            if work.reads.len() >= READS_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.reads.push(read);
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_bucket(&self, order: BucketOrder) -> Result<(), NotTaken> {
+        self.put(|work| {
+            let bytes = work.point_bytes + order.point_bytes();
+            if work.buckets.len() >= POINTS_MAX || bytes > POINT_BYTES_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.point_bytes = bytes;
+            work.buckets.push(order);
             Ok(())
         })
     }
@@ -181,12 +258,32 @@ impl Inbox {
     }
 }
 
+impl Pending {
+    fn property_bytes(&self) -> usize {
+        match self {
+            Self::Property(property) => property.change.pson.as_ref().map_or(0, Vec::len),
+            Self::Registry(..) | Self::Caller(..) => 0,
+        }
+    }
+}
+
+impl BucketOrder {
+    fn point_bytes(&self) -> usize {
+        match self {
+            Self::Append(point) => point.bytes.len(),
+            Self::Delete(..) => 0,
+        }
+    }
+}
+
 impl Work {
     fn is_empty(&self) -> bool {
         self.changes.is_empty()
             && self.events.is_empty()
             && self.audit.is_empty()
             && self.queries.is_empty()
+            && self.reads.is_empty()
+            && self.buckets.is_empty()
             && !self.closing
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Nothing here blocks a caller but [`Store::open`] and [`Store::close`]. Changes that wait
 //! together are written as one group: each as one atomic batch, then one flush, then one
-//! `sync_data`, and only then are they acknowledged. Status events and the audit log are gathered
-//! and written in batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
+//! `sync_data`, and only then are they acknowledged. Status events, the audit log and the points of
+//! buckets are gathered and written in batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
 //! text and the store opens its files anew until they work again.
 //!
 //! In the data directory: `store` (sled), `store.owner` (who has it open), `export.jsonl` (the
-//! desired state for people and for the day on which sled cannot be opened), and, after such a
-//! day, `store.quarantine-<seconds since the Unix epoch>`.
+//! desired state for people and for the day on which sled cannot be opened: some seconds behind, but
+//! minutes for properties), and, after such a day, `store.quarantine-<seconds since the Unix epoch>`.
 
 mod audit;
 pub mod bucket;
+mod bucket_index;
+mod bucket_record;
 pub mod coverage;
 pub mod debounce;
 pub mod desired;
@@ -21,13 +23,19 @@ mod export_record;
 mod files;
 pub mod gather;
 mod inbox;
+pub mod limits;
 mod open;
+mod points;
 pub mod property;
 pub mod record;
 mod stored_record;
 mod worker;
 mod writes;
 
+#[cfg(test)]
+mod bucket_tests;
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +48,7 @@ use tokio::sync::oneshot;
 
 pub use crate::store::bucket::{BucketError, BucketInfo, BucketName, Point, Range};
 pub use crate::store::coverage::Retention;
+pub use crate::store::limits::Limits;
 pub use crate::store::open::OpenError;
 pub use crate::store::property::PropertyError;
 
@@ -49,13 +58,18 @@ use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, StoreChange, Stored};
-use crate::store::inbox::{AskedBy, Inbox, NotTaken, Pending, Query};
+use crate::store::inbox::{BucketOrder, Inbox, NotTaken, Pending, PendingProperty, Query, Read};
+use crate::store::points::PendingPoint;
+use crate::store::property::PropertyChange;
 
 /// So many event numbers are reserved at each start.
 pub const EVENT_BLOCK: u64 = 1_000_000;
 /// So many events are in one [`History::Events`] at most; who gets that many and wants more asks
 /// again after the last of them.
 pub const HISTORY_MAX: usize = 65_536;
+
+/// What is told when the store's thread ended before it answered.
+const NO_ANSWER: &str = "the store did not answer";
 
 /// Told once for each change given to [`Store::apply`]: whether it is on disk.
 pub type OnCommit = Arc<dyn Fn(CommitId, Result<(), String>) + Send + Sync>;
@@ -78,6 +92,7 @@ impl fmt::Debug for Store {
 /// A store that is open and whose thread is not yet running.
 pub struct Opened {
     worker: worker::Worker,
+    limits: Limits,
 }
 
 /// Whether the store works.
@@ -93,6 +108,7 @@ pub enum Health {
 struct Shared {
     inbox: Arc<Inbox>,
     on_commit: OnCommit,
+    limits: Limits,
     thread: Mutex<Option<JoinHandle<Result<(), String>>>>,
 }
 
@@ -109,7 +125,8 @@ impl Store {
     pub fn open(directory: &Path, retention: Retention) -> Result<(Opened, Stored), OpenError> {
         let (found, stored) = open::open(directory)?;
         let worker = worker::Worker::new(found, retention);
-        Ok((Opened { worker }, stored))
+        let limits = retention.limits;
+        Ok((Opened { worker, limits }, stored))
     }
 
     /// Has a change written; `on_commit` is told once it is on disk, or why not. Changes are
@@ -118,8 +135,8 @@ impl Store {
     /// At most 16,384 wait; beyond, and once the store is closed, `on_commit` is told of the
     /// failure at once, on the caller's thread.
     pub fn apply(&self, id: CommitId, change: StoreChange) {
-        let asked_by = AskedBy::Registry(id);
-        if let Err(error) = self.shared.inbox.put_change(Pending { change, asked_by }) {
+        let pending = Pending::Registry(id, change);
+        if let Err(error) = self.shared.inbox.put_change(pending) {
             (self.shared.on_commit)(id, Err(error.to_string()));
         }
     }
@@ -135,8 +152,10 @@ impl Store {
         change: StoreChange,
     ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let asked_by = AskedBy::Caller(answer);
-        let taken = self.shared.inbox.put_change(Pending { change, asked_by });
+        let taken = self
+            .shared
+            .inbox
+            .put_change(Pending::Caller(change, answer));
         answer_of(taken, answered)
     }
 
@@ -208,11 +227,28 @@ impl Store {
     /// [`PropertyError`]; nothing was changed.
     pub fn set_property(
         &self,
-        _device: DeviceId,
-        _name: &str,
-        _value: Option<Value>,
+        device: DeviceId,
+        name: &str,
+        value: Option<Value>,
     ) -> impl Future<Output = Result<(), PropertyError>> + Send + 'static {
-        async { Err(PropertyError::NotStored(String::new())) }
+        let max_bytes = self.shared.limits.property_max_bytes;
+        let change = PropertyChange::new(device, name, value.as_ref(), max_bytes);
+        let (answer, answered) = oneshot::channel();
+        let taken = change.and_then(|change| {
+            let refused = None;
+            let pending = Pending::Property(PendingProperty {
+                change,
+                refused,
+                answer,
+            });
+            let taken = self.shared.inbox.put_change(pending);
+            taken.map_err(|error| PropertyError::NotStored(error.to_string()))
+        });
+        async {
+            taken?;
+            let unanswered = |_| Err(PropertyError::NotStored(NO_ANSWER.to_owned()));
+            answered.await.unwrap_or_else(unanswered)
+        }
     }
 
     /// A property of a device, as it was last acknowledged; `None` where there is none.
@@ -221,10 +257,16 @@ impl Store {
     /// A text when the disk refuses, too many ask at once, or the store is closed.
     pub fn property(
         &self,
-        _device: DeviceId,
-        _name: &str,
+        device: DeviceId,
+        name: &str,
     ) -> impl Future<Output = Result<Option<Value>, String>> + Send + 'static {
-        async { Err(String::new()) }
+        let (answer, answered) = oneshot::channel();
+        let taken = self.shared.inbox.put_read(Read {
+            device,
+            name: name.into(),
+            answer,
+        });
+        answer_of(taken, answered)
     }
 
     /// All properties of a device by name, as they were last acknowledged.
@@ -233,36 +275,59 @@ impl Store {
     /// A text when the disk refuses, too many ask at once, or the store is closed.
     pub fn properties(
         &self,
-        _device: DeviceId,
+        device: DeviceId,
     ) -> impl Future<Output = Result<Vec<(Box<str>, Value)>, String>> + Send + 'static {
-        async { Err(String::new()) }
+        let (answer, answered) = oneshot::channel();
+        let query = Query::Properties { device, answer };
+        answer_of(self.shared.inbox.put_query(query), answered)
     }
 
     /// Appends a point to a bucket, which is made where it is missing. `Ok` once it is written
-    /// together with others, within 50 ms or so: safe from the end of the process, and a moment
-    /// later from that of the machine. Given to the store by the call itself; points are kept in
-    /// the order in which they are given, whatever their times say.
+    /// together with others, within 50 ms or so: safe from the end of the process, though a power
+    /// cut can take the last ones along. Given to the store by the call itself; points are kept in
+    /// the order in which they are given, whatever their times say. While the disk refuses, points
+    /// fail; nothing waits for it.
     ///
     /// # Errors
     /// [`BucketError`].
     pub fn append_point(
         &self,
-        _bucket: BucketName,
-        _point: Point,
+        bucket: BucketName,
+        point: Point,
     ) -> impl Future<Output = Result<(), BucketError>> + Send + 'static {
-        async { Err(BucketError::Busy) }
+        let (answer, answered) = oneshot::channel();
+        let taken = PendingPoint::new(bucket, &point, answer).and_then(|point| {
+            let taken = self.shared.inbox.put_bucket(BucketOrder::Append(point));
+            taken.map_err(|error| match error {
+                NotTaken::Full => BucketError::Busy,
+                NotTaken::Closed => BucketError::NotStored(error.to_string()),
+            })
+        });
+        async {
+            taken?;
+            let unanswered = |_| Err(BucketError::NotStored(NO_ANSWER.to_owned()));
+            answered.await.unwrap_or_else(unanswered)
+        }
     }
 
-    /// Points of a bucket that were written; none where there is no such bucket.
+    /// Points of a bucket that were written, in the order in which they came or the reverse; none
+    /// where there is no such bucket. An answer can end before [`Range::max`] (see there): who
+    /// wants all asks again from the time of the last point until nothing new comes.
     ///
     /// # Errors
     /// A text when the disk refuses, too many ask at once, or the store is closed.
     pub fn points(
         &self,
-        _bucket: BucketName,
-        _range: Range,
+        bucket: BucketName,
+        range: Range,
     ) -> impl Future<Output = Result<Vec<Point>, String>> + Send + 'static {
-        async { Err(String::new()) }
+        let (answer, answered) = oneshot::channel();
+        let query = Query::Points {
+            bucket,
+            range,
+            answer,
+        };
+        answer_of(self.shared.inbox.put_query(query), answered)
     }
 
     /// The buckets of an owner by name.
@@ -271,9 +336,12 @@ impl Store {
     /// A text when the disk refuses, too many ask at once, or the store is closed.
     pub fn buckets(
         &self,
-        _owner: &str,
+        owner: &str,
     ) -> impl Future<Output = Result<Vec<BucketInfo>, String>> + Send + 'static {
-        async { Err(String::new()) }
+        let (answer, answered) = oneshot::channel();
+        let owner = owner.into();
+        let query = Query::Buckets { owner, answer };
+        answer_of(self.shared.inbox.put_query(query), answered)
     }
 
     /// Deletes a bucket and all its points, those before this call in the order of the calls; done
@@ -283,9 +351,11 @@ impl Store {
     /// A text when the disk refuses, too much waits, or the store is closed.
     pub fn delete_bucket(
         &self,
-        _bucket: BucketName,
+        bucket: BucketName,
     ) -> impl Future<Output = Result<(), String>> + Send + 'static {
-        async { Err(String::new()) }
+        let (answer, answered) = oneshot::channel();
+        let order = BucketOrder::Delete(bucket, answer);
+        answer_of(self.shared.inbox.put_bucket(order), answered)
     }
 
     pub fn health(&self) -> Health {
@@ -317,7 +387,7 @@ async fn answer_of<T>(
 ) -> Result<T, String> {
     taken.map_err(|error| error.to_string())?;
     let answered = answered.await;
-    answered.unwrap_or_else(|_| Err("the store did not answer".to_owned()))
+    answered.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
 }
 
 impl Opened {
@@ -338,6 +408,7 @@ impl Opened {
             shared: Arc::new(Shared {
                 inbox,
                 on_commit,
+                limits: self.limits,
                 thread: Mutex::new(Some(thread)),
             }),
         })

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::registry::Stored;
+use crate::store::bucket_index::Index;
 use crate::store::coverage::Coverage;
 use crate::store::desired::Desired;
 use crate::store::disk::{Disk, DiskError, Loaded};
+use crate::store::export::Import;
 use crate::store::files::{self, Layout, LockError};
 use crate::store::{EVENT_BLOCK, export};
 use crate::{clock, time};
@@ -41,6 +43,7 @@ pub struct Found {
     pub desired: Desired,
     pub coverage: Coverage,
     pub audit: AuditStart,
+    pub buckets: Index,
     /// Keeps other processes out until it is dropped.
     pub lock: File,
 }
@@ -86,6 +89,7 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         desired: begun.desired,
         coverage: begun.coverage,
         audit: begun.audit,
+        buckets: begun.buckets,
         lock,
     };
     Ok((found, begun.stored))
@@ -117,6 +121,7 @@ struct Begun {
     desired: Desired,
     coverage: Coverage,
     audit: AuditStart,
+    buckets: Index,
     stored: Stored,
 }
 
@@ -160,7 +165,11 @@ fn quarantine(layout: &Layout, unix_seconds: u64) -> Result<(Disk, Loaded), Disk
     let aside = free_name(layout, unix_seconds);
     fs::rename(layout.store(), &aside)?;
     files::sync_directory(layout.directory())?;
-    let imported = import(layout, &aside)?;
+    let Import {
+        desired: imported,
+        properties,
+        ..
+    } = import(layout, &aside)?;
     let (disk, mut loaded) = match open_guarded(&layout.store()) {
         Ok(opened) => opened,
         Err(error) => {
@@ -173,12 +182,14 @@ fn quarantine(layout: &Layout, unix_seconds: u64) -> Result<(Disk, Loaded), Disk
     for change in imported.repair(&loaded.desired).changes {
         disk.apply(&change)?;
     }
+    disk.replace_properties(&properties)?;
     tracing::error!(
         set_aside = %aside.display(),
         devices = imported.devices.len(),
         identities = imported.identities.len(),
         records = imported.records.len(),
-        "the gateway goes on with the newest export; statuses and events before it are gone"
+        properties = properties.len(),
+        "the gateway goes on with the newest export; statuses, events and points before it are gone"
     );
     loaded.desired = imported;
     loaded.numbers_known = false;
@@ -197,21 +208,48 @@ fn free_name(layout: &Layout, unix_seconds: u64) -> PathBuf {
 }
 
 /// Reads the export, and keeps a copy beside the damaged store, because the next one replaces it.
-fn import(layout: &Layout, aside: &Path) -> Result<Desired, DiskError> {
+fn import(layout: &Layout, aside: &Path) -> Result<Import, DiskError> {
     let text = match fs::read(layout.export()) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!("there is no export to go on with: the gateway starts empty");
-            return Ok(Desired::default());
+            return Ok(Import::default());
         }
         Err(error) => return Err(error.into()),
     };
     files::replace(&aside.with_extension("export.jsonl"), &text)?;
-    let (desired, bad) = export::read(&text);
-    for bad in bad {
+    Ok(read_export(&text))
+}
+
+fn read_export(text: &[u8]) -> Import {
+    let import = export::read(text);
+    for bad in &import.bad {
         tracing::error!(line = bad.line, problem = %bad.problem, "a line of the export was passed over");
     }
-    Ok(desired)
+    import
+}
+
+/// Puts the properties of the export into a store that came back with fewer groups of changes than
+/// it acknowledged, if the export has more. What is neither there nor here is lost.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn restore_properties(layout: &Layout, disk: &Disk, found: u64) -> Result<(), DiskError> {
+    let text = fs::read(layout.export()).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(Vec::new()),
+        _ => Err(error),
+    })?;
+    let import = read_export(&text);
+    let exported = import.desired.groups;
+    tracing::error!(
+        found,
+        exported,
+        "the store came back without its newest changes; of the properties only what the export has is put right"
+    );
+    if exported > found {
+        disk.replace_properties(&import.properties)?;
+    }
+    Ok(())
 }
 
 /// Reserves a block of event numbers and begins a run.
@@ -257,6 +295,7 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
         desired,
         coverage,
         audit,
+        buckets: loaded.buckets,
         stored,
     };
     Ok((disk, begun))

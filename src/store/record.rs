@@ -51,6 +51,16 @@ pub enum RecordError {
     NoKind,
     #[error("the key belongs to another record")]
     OtherRecord,
+    #[error("the name is not 1 to 64 characters, or has a control character in it")]
+    FunctionName,
+    #[error("the value is no PSON: {0}")]
+    Value(#[from] crate::codec::error::DecodeError),
+    #[error("{0} bytes are behind the value")]
+    Trailing(usize),
+    #[error("the key is not that of a batch of points")]
+    BatchKey,
+    #[error("the batch has no points, or fewer than are noted")]
+    NoPoints,
 }
 
 /// The key of a device in every tree.

@@ -19,22 +19,29 @@ use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
 use crate::registry::records::{Record, RecordKey, Refusal, Slaves, StoredCredential, StoredToken};
 
-const RETENTION: Retention = Retention {
+pub(super) const RETENTION: Retention = Retention {
     events_max: 100_000,
     age_max: std::time::Duration::from_secs(u64::MAX / 1_000_000),
     audit_max: 1000,
+    limits: Limits {
+        properties_max: 3,
+        property_max_bytes: 100,
+        buckets_max: 4,
+        bucket_keep_max: 100_000,
+        bucket_keep_for: std::time::Duration::from_secs(u64::MAX / 1_000_000),
+    },
 };
 
-type Commits = Receiver<(CommitId, Result<(), String>)>;
+pub(super) type Commits = Receiver<(CommitId, Result<(), String>)>;
 
-fn open_with(directory: &Path, retention: Retention) -> (Store, Stored, Commits) {
+pub(super) fn open_with(directory: &Path, retention: Retention) -> (Store, Stored, Commits) {
     let (opened, stored) = Store::open(directory, retention).expect("the store opens");
     let (told, commits) = channel();
     let on_commit = move |id, result| told.send((id, result)).unwrap_or_default();
     (opened.run(on_commit).expect("a thread"), stored, commits)
 }
 
-fn open(directory: &Path) -> (Store, Stored, Commits) {
+pub(super) fn open(directory: &Path) -> (Store, Stored, Commits) {
     open_with(directory, RETENTION)
 }
 
@@ -45,7 +52,7 @@ fn look(directory: &Path) -> Stored {
     stored
 }
 
-fn id(id: u32) -> DeviceId {
+pub(super) fn id(id: u32) -> DeviceId {
     DeviceId::new(id).expect("not zero")
 }
 
@@ -58,7 +65,7 @@ fn devices(ids: impl IntoIterator<Item = u32>) -> Vec<AutoDevice> {
     ids.into_iter().map(device).collect()
 }
 
-fn put(ids: impl IntoIterator<Item = u32>) -> StoreChange {
+pub(super) fn put(ids: impl IntoIterator<Item = u32>) -> StoreChange {
     StoreChange::PutDevices(devices(ids))
 }
 
@@ -81,7 +88,7 @@ fn event(number: u64) -> StatusEvent {
     }
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(future)
 }
@@ -159,7 +166,7 @@ fn numbers(store: &Store, after: u64) -> Option<Vec<u64>> {
 }
 
 /// What a crash at this instant would leave: sled's files as they are.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.join("store")).expect("a directory");
     for entry in fs::read_dir(from.join("store")).expect("a directory") {
         let entry = entry.expect("an entry");
@@ -565,6 +572,9 @@ fn a_record_that_does_not_decode_is_set_aside() {
         insert("approvals", b"e\0\0\0\x05");
         insert("tokens", b"ci");
         insert("audit", &1u64.to_be_bytes());
+        insert("properties", b"\0\0\0\x07a");
+        insert("buckets", b"home\0t\0\0\0\0\0\0\0\0\0");
+        insert("buckets", b"home\0t\0");
         db.flush().expect("flushed");
     }
     let (store, stored, _) = open(directory.path());
@@ -579,7 +589,7 @@ fn a_record_that_does_not_decode_is_set_aside() {
     store.close().expect("the store closes");
     let db = sled::open(directory.path().join("store")).expect("sled opens");
     let aside = db.open_tree("quarantine").expect("a tree");
-    assert_eq!(aside.len(), 10);
+    assert_eq!(aside.len(), 13);
     assert!(aside.contains_key(b"devices/\0\0\0\x02").expect("read"));
 }
 

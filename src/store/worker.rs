@@ -1,5 +1,8 @@
 //! The store's thread: takes what waits, writes it, tells what came of it.
 
+mod answers;
+mod buckets;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,28 +10,30 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use crate::clock;
-use crate::event::History;
-use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
 use crate::store::audit::AuditLog;
 use crate::store::coverage::{self, Coverage, Retention};
 use crate::store::debounce::Debounce;
 use crate::store::desired::Desired;
+use crate::store::disk::properties::Before;
 use crate::store::disk::{Disk, DiskError};
 use crate::store::files::{self, Layout};
 use crate::store::gather::Gathered;
-use crate::store::inbox::{AskedBy, Inbox, Pending, Query, Work};
+use crate::store::inbox::{Inbox, Pending, PendingProperty, Work};
 use crate::store::open::{self, Found};
-use crate::store::{HISTORY_MAX, Health, OnCommit, export};
+use crate::store::points::Points;
+use crate::store::property::PropertyError;
+use crate::store::{Health, OnCommit, export};
 use crate::time::Instant;
 
 /// So many events become one batch …
 const BATCH_MAX: usize = 1000;
 /// … or those that came within this time.
 const GATHER: Duration = Duration::from_millis(50);
+/// So long after a change of a property the export is written: it has all of them, and devices
+/// may change some all the time.
+const PROPERTIES_APART: Duration = Duration::from_secs(300);
 /// So long after a failure the files are opened again; doubled each time …
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
@@ -48,10 +53,17 @@ pub struct Worker {
     /// When the oldest of the entries that wait came.
     audit_since: Instant,
     export: Debounce,
+    /// When the oldest change of a property came that `export` was not told of.
+    properties_since: Option<Instant>,
     reopen_at: Instant,
     reopen_after: Duration,
     /// Changes of the group that is being written.
     group: VecDeque<Pending>,
+    /// What was there before the changes of properties that are on their way to the disk.
+    before: Vec<Before>,
+    points: Points,
+    /// When the oldest of the points that wait came.
+    points_since: Instant,
     /// The batch of events that is being written.
     writing: Option<u64>,
     /// Why the store is degraded.
@@ -66,12 +78,16 @@ struct Reports {
 }
 
 impl Reports {
-    fn tell(&self, asked_by: AskedBy, result: Result<(), String>) {
-        match asked_by {
-            AskedBy::Registry(id) => (self.on_commit)(id, result),
-            AskedBy::Caller(answer) => {
-                // Who asked may have gone away meanwhile.
-                let _ = answer.send(result);
+    fn tell(&self, pending: Pending, result: Result<(), String>) {
+        // Who asked may have gone away meanwhile.
+        match pending {
+            Pending::Registry(id, _) => (self.on_commit)(id, result),
+            Pending::Caller(_, answer) => drop(answer.send(result)),
+            Pending::Property(PendingProperty {
+                refused, answer, ..
+            }) => {
+                let result = result.map_err(PropertyError::NotStored);
+                let _ = answer.send(result.and(refused.map_or(Ok(()), Err)));
             }
         }
     }
@@ -93,9 +109,13 @@ impl Worker {
             audit: AuditLog::new(found.audit.stored, found.audit.base, retention.audit_max),
             audit_since: Instant::ZERO,
             export,
+            properties_since: None,
             reopen_at: Instant::ZERO,
             reopen_after: REOPEN_MIN,
             group: VecDeque::new(),
+            before: Vec::new(),
+            points: Points::new(retention.limits, found.buckets),
+            points_since: Instant::ZERO,
             writing: None,
             problem: String::new(),
             _lock: found.lock,
@@ -135,11 +155,18 @@ impl Worker {
         self.guarded(reports, |worker| worker.reopen(closing, reports));
         self.guarded(reports, |worker| worker.commit(reports));
         self.guarded(reports, |worker| worker.write_audit(closing));
+        self.take_buckets(work.buckets, closing, reports);
         self.guarded(reports, |worker| worker.write_events(closing));
+        for read in work.reads {
+            self.guarded(reports, |worker| worker.read(read));
+        }
         for query in work.queries {
             self.guarded(reports, |worker| worker.answer(query));
         }
-        self.write_export(closing);
+        self.guarded(reports, |worker| {
+            worker.write_export(closing);
+            Ok(())
+        });
     }
 
     /// Takes one step; an error or a panic makes the store degraded and costs nothing else.
@@ -169,13 +196,14 @@ impl Worker {
         self.reopen_at = clock::now().instant + self.reopen_after;
         self.reopen_after = (self.reopen_after * 2).min(REOPEN_MAX);
         self.fail_group(&problem, reports);
+        self.points.fail(&problem);
         self.problem.clone_from(&problem);
         reports.inbox.set_health(Health::Degraded(problem));
     }
 
     fn fail_group(&mut self, problem: &str, reports: &Reports) {
         while let Some(pending) = self.group.pop_front() {
-            reports.tell(pending.asked_by, Err(problem.to_owned()));
+            reports.tell(pending, Err(problem.to_owned()));
         }
     }
 
@@ -193,11 +221,17 @@ impl Worker {
             .iter()
             .try_for_each(|change| disk.apply(change))?;
         disk.remove_identities(&repair.stray_identities)?;
+        disk.take_back(&self.before)?;
+        if loaded.desired.groups < self.desired.groups {
+            open::restore_properties(&self.layout, &disk, loaded.desired.groups)?;
+        }
         disk.count_groups(self.desired.groups)?;
         let mut stray = self.coverage.reconcile(&loaded.batches);
         stray.extend(loaded.damaged_batches);
         disk.drop_batches(&stray, &self.coverage)?;
         disk.sync()?;
+        self.before.clear();
+        self.points.found(loaded.buckets);
         tracing::info!("the store works again");
         self.disk = Some(disk);
         self.reopen_after = REOPEN_MIN;
@@ -216,18 +250,36 @@ impl Worker {
             self.problem = problem;
             return Ok(());
         };
-        for pending in &self.group {
-            disk.apply(&pending.change)?;
+        for pending in &mut self.group {
+            match pending {
+                Pending::Registry(_, change) | Pending::Caller(change, _) => disk.apply(change)?,
+                Pending::Property(property) => {
+                    let max = self.retention.limits.properties_max;
+                    match disk.change_property(&property.change, max)? {
+                        Ok(before) => self.before.push(before),
+                        Err(refused) => property.refused = Some(refused),
+                    }
+                }
+            }
         }
         disk.count_groups(self.desired.groups + 1)?;
         disk.sync()?;
         self.desired.groups += 1;
-        self.export.changed(clock::now().instant);
+        self.before.clear();
+        let now = clock::now().instant;
         for pending in &self.group {
-            self.desired.apply(&pending.change);
+            match pending {
+                Pending::Registry(_, change) | Pending::Caller(change, _) => {
+                    self.desired.apply(change);
+                    self.export.changed(now);
+                }
+                Pending::Property(_) => {
+                    self.properties_since.get_or_insert(now);
+                }
+            }
         }
         while let Some(pending) = self.group.pop_front() {
-            reports.tell(pending.asked_by, Ok(()));
+            reports.tell(pending, Ok(()));
         }
         Ok(())
     }
@@ -301,91 +353,44 @@ impl Worker {
     }
 
     fn trim(&mut self) -> Result<(), DiskError> {
-        let trimmed = self.coverage.trim(self.retention, clock::now().unix_ms);
-        match &self.disk {
-            Some(disk) if !trimmed.is_empty() => disk.drop_batches(&trimmed, &self.coverage),
-            _ => Ok(()),
+        let now_unix_ms = clock::now().unix_ms;
+        let trimmed = self.coverage.trim(self.retention, now_unix_ms);
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        if !trimmed.is_empty() {
+            disk.drop_batches(&trimmed, &self.coverage)?;
         }
-    }
-
-    fn answer(&mut self, query: Query) -> Result<(), DiskError> {
-        match query {
-            Query::Events {
-                after,
-                until,
-                answer,
-            } if !answer.is_closed() => {
-                let history = self.history(after, until);
-                self.tell(answer, history)
-            }
-            Query::Audit { after, max, answer } if !answer.is_closed() => {
-                let entries = self.entries(after, max);
-                self.tell(answer, entries)
-            }
-            Query::Events { .. } | Query::Audit { .. } => Ok(()),
-        }
-    }
-
-    /// Answers who asked; an error of a disk that is thought to work is ours as well.
-    fn tell<T>(
-        &self,
-        answer: oneshot::Sender<Result<T, String>>,
-        found: Result<T, DiskError>,
-    ) -> Result<(), DiskError> {
-        let failed = found.as_ref().err().cloned();
-        // Who asked may have gone away meanwhile.
-        let _ = answer.send(found.map_err(|error| error.to_string()));
-        match failed {
-            Some(error) if self.disk.is_some() => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    fn entries(&mut self, after: u64, max: usize) -> Result<Vec<AuditEntry>, DiskError> {
-        self.write_audit(true)?;
-        let disk = self.disk.as_ref();
-        let disk = disk.ok_or_else(|| DiskError::Refused(self.problem.clone()))?;
-        // Nobody may be told a number that a crash could give to another entry.
-        disk.sync()?;
-        disk.audit(after, max)
-    }
-
-    fn history(&mut self, after: u64, until: u64) -> Result<History, DiskError> {
-        if !self.coverage.reaches(after, self.gathered.newest()) {
-            return Ok(History::Gap);
-        }
-        let wanted = |event: &StatusEvent| event.number > after && event.number <= until;
-        let mut events = Vec::new();
-        for first in self.coverage.batches(after, until) {
-            if events.len() >= HISTORY_MAX {
-                break;
-            }
-            let disk = self.disk.as_ref();
-            let disk = disk.ok_or_else(|| DiskError::Refused(self.problem.clone()))?;
-            let Some(batch) = disk.batch(first)? else {
-                // The batch goes together with the note that the log does not reach behind it.
-                self.coverage.lose_batch(first);
-                disk.drop_batches(&[first], &self.coverage)?;
-                return Ok(History::Gap);
-            };
-            events.extend(batch.into_iter().filter(wanted));
-        }
-        let room = HISTORY_MAX.saturating_sub(events.len());
-        let gathered = self.gathered.iter().filter(|event| wanted(event));
-        events.extend(gathered.take(room).cloned());
-        events.truncate(HISTORY_MAX);
-        Ok(History::Events(events))
+        self.points.trim_all(disk, now_unix_ms)
     }
 
     fn write_export(&mut self, closing: bool) {
         let now = clock::now().instant;
+        // Without the disk they cannot be read.
+        let waited = self.properties_since.filter(|_| self.disk.is_some());
+        if waited.is_some_and(|since| closing || since + PROPERTIES_APART <= now) {
+            self.properties_since = None;
+            self.export.changed(now);
+        }
         let due = self.export.due().is_some_and(|due| closing || due <= now);
         if !due {
             return;
         }
-        let text = export::write(&self.desired);
-        match files::replace(&self.layout.export(), &text) {
-            Ok(()) => self.export.done(now),
+        let path = self.layout.export();
+        let wrote = files::replace_with(&path, |file| {
+            file.write_all(&export::write(&self.desired))?;
+            match &self.disk {
+                Some(disk) => {
+                    disk.each_property(|property| file.write_all(&export::property_line(&property)))
+                }
+                None => Ok(files::copy_lines(&path, file, export::is_property_line)?),
+            }
+        });
+        match wrote {
+            Ok(()) => {
+                self.properties_since = self.properties_since.filter(|_| self.disk.is_none());
+                self.export.done(now);
+            }
             Err(error) => {
                 tracing::error!(%error, "the export of the store was not written");
                 self.export.failed(now);
@@ -397,11 +402,15 @@ impl Worker {
     fn pause(&self) -> Option<Duration> {
         let events = (!self.gathered.is_empty()).then(|| self.gathered_since + GATHER);
         let audit = (!self.audit.is_empty()).then(|| self.audit_since + GATHER);
+        let points = (!self.points.is_empty()).then(|| self.points_since + GATHER);
         let write = match &self.disk {
-            Some(_) => events.into_iter().chain(audit).min(),
+            Some(_) => events.into_iter().chain(audit).chain(points).min(),
             None => Some(self.reopen_at),
         };
-        let next = write.into_iter().chain(self.export.due()).min()?;
+        let properties = self.properties_since.filter(|_| self.disk.is_some());
+        let properties = properties.map(|since| since + PROPERTIES_APART);
+        let exports = self.export.due().into_iter().chain(properties);
+        let next = write.into_iter().chain(exports).min()?;
         Some(next.since(clock::now().instant))
     }
 
@@ -422,8 +431,7 @@ struct Ended<'a>(&'a Reports);
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         for pending in self.0.inbox.end().changes {
-            self.0
-                .tell(pending.asked_by, Err("the store has ended".to_owned()));
+            self.0.tell(pending, Err("the store has ended".to_owned()));
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::grpc::proto::gsdk::connect::{StatusChange, SubscribeStatusRequest};
 use crate::grpc::routes::Routes;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::stop;
-use crate::store::{Retention, Store};
+use crate::store::{Limits, Retention, Store};
 
 /// Changes that wait for the client; the bench sends them one at a time.
 const CHANGES_MAX: usize = 16;
@@ -45,6 +45,7 @@ fn open_guard(data: &Path) -> Result<Guard, Box<dyn Error>> {
         events_max: 1000,
         age_max: Duration::from_secs(3600),
         audit_max: 1000,
+        limits: Limits::default(),
     };
     let (opened, _) = Store::open(data, retention)?;
     let store = opened.run(|_, _| ())?;

@@ -1,0 +1,151 @@
+//! Properties on disk.
+
+use std::io;
+
+use sled::{Batch as TreeWrites, IVec};
+
+use super::{Disk, DiskError};
+use crate::codec::pson::Value;
+use crate::device::DeviceId;
+use crate::store::property::{self, Property, PropertyChange, PropertyError};
+use crate::store::record::device_key;
+
+/// So many properties are put back in one batch.
+const AT_ONCE: usize = 1000;
+
+/// What was there before a change of a property that is not acknowledged yet.
+pub struct Before {
+    key: Vec<u8>,
+    value: Option<IVec>,
+}
+
+impl Disk {
+    /// Applies a change of a property, unless the device has so many already; what was there
+    /// before. It is on disk after [`Self::sync`].
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn change_property(
+        &self,
+        change: &PropertyChange,
+        properties_max: usize,
+    ) -> Result<Result<Before, PropertyError>, DiskError> {
+        let (device, name) = (change.device, &*change.name);
+        let key = property::key(device, name);
+        let value = self.properties.get(&key)?;
+        match &change.pson {
+            None => {
+                self.properties.remove(&key)?;
+            }
+            Some(_) if value.is_none() && self.has_properties(device, properties_max)? => {
+                return Ok(Err(PropertyError::TooMany(properties_max)));
+            }
+            Some(pson) => {
+                let record = property::encode(device, name, pson);
+                self.properties.insert(&key, record)?;
+            }
+        }
+        Ok(Ok(Before { key, value }))
+    }
+
+    /// Takes changes back, which were made in this order.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn take_back(&self, changes: &[Before]) -> Result<(), DiskError> {
+        for Before { key, value } in changes.iter().rev() {
+            match value {
+                Some(value) => self.properties.insert(key, value)?,
+                None => self.properties.remove(key)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Has these properties and no others.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn replace_properties(&self, properties: &[Property]) -> Result<(), DiskError> {
+        self.properties.clear()?;
+        for some in properties.chunks(AT_ONCE) {
+            let mut writes = TreeWrites::default();
+            for Property { device, name, pson } in some {
+                let record = property::encode(*device, name, pson);
+                writes.insert(property::key(*device, name), record);
+            }
+            self.properties.apply_batch(writes)?;
+        }
+        Ok(())
+    }
+
+    /// `None` when there is none, or it does not decode and was moved aside.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn property(&self, device: DeviceId, name: &str) -> Result<Option<Value>, DiskError> {
+        let key = property::key(device, name);
+        let Some(record) = self.properties.get(&key)? else {
+            return Ok(None);
+        };
+        match property::decode(&key, &record) {
+            Ok((_, value)) => Ok(Some(value)),
+            Err(error) => {
+                self.copy_aside(&self.properties, &key, &record, &error)?;
+                self.properties.remove(&key)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The properties of a device by name. Those that do not decode are moved aside.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn properties(&self, device: DeviceId) -> Result<Vec<(Box<str>, Value)>, DiskError> {
+        let mut found = Vec::new();
+        for entry in self.properties.scan_prefix(device_key(device)) {
+            let (key, record) = entry?;
+            match property::decode(&key, &record) {
+                Ok((property, value)) => found.push((property.name, value)),
+                Err(error) => {
+                    self.copy_aside(&self.properties, &key, &record, &error)?;
+                    self.properties.remove(&key)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Hands over every property that decodes, until `take` fails.
+    ///
+    /// # Errors
+    /// [`DiskError`], also for an error of `take`.
+    pub fn each_property(
+        &self,
+        mut take: impl FnMut(Property) -> io::Result<()>,
+    ) -> Result<(), DiskError> {
+        for entry in &self.properties {
+            let (key, record) = entry?;
+            if let Ok((property, _)) = property::decode(&key, &record) {
+                take(property)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves aside what does not decode.
+    pub(super) fn check_properties(&self) -> Result<(), DiskError> {
+        self.take(&self.properties, |key, record| {
+            property::decode(key, record).map(|_| ())
+        })
+    }
+
+    fn has_properties(&self, device: DeviceId, count: usize) -> Result<bool, DiskError> {
+        let mut keys = self.properties.scan_prefix(device_key(device)).keys();
+        match count.checked_sub(1) {
+            None => Ok(true),
+            Some(before) => Ok(keys.nth(before).transpose()?.is_some()),
+        }
+    }
+}
