@@ -173,9 +173,11 @@ impl Check {
                     "give each endpoint a name of its own",
                 );
             }
-            if !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://") {
-                let url = format!("{:?}", endpoint.url);
-                self.wrong("endpoint.url", url, "write an http:// or https:// address");
+            if let Err(problem) = endpoint.address() {
+                self.wrong("endpoint.url", format!("that of {name}"), problem);
+            }
+            if let Err(problem) = endpoint.header_map() {
+                self.wrong("endpoint.headers", format!("those of {name}"), problem);
             }
             self.time(
                 "endpoint.timeout",

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::is_host;
 pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
-pub use self::endpoint::{Endpoint, EndpointMethod};
+pub use self::endpoint::{DEVICE_HEADER, Endpoint, EndpointMethod, EndpointProblem, OWNER_HEADER};
 pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
