@@ -43,7 +43,6 @@ use crate::registry::snapshot::Snapshot;
 use crate::session::AcceptLink;
 use crate::store::{Limits, Opened, Retention, Store};
 use crate::stream;
-use crate::vault::Vault;
 
 /// How long a drain may take before the process ends anyway.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -100,14 +99,7 @@ impl Running {
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
         let streams = stream::hub::Hub::new(stream_limits(&config.stream));
         let functions = ServerFunctions::new(&config.functions, &config.endpoint, store.clone())?;
-        let starter = Starter::new(
-            &arbiters,
-            &config,
-            vault.live(),
-            trust.device_tls(),
-            streams.clone(),
-            Arc::new(functions.clone()),
-        );
+        let starter = Starter::new(&arbiters, &config, vault.live(), trust.device_tls());
         let secrets: SharedSecrets = vault.live().current();
         let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.

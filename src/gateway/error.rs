@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use crate::callers::first_token::FirstTokenError;
 use crate::config;
+use crate::functions::EndpointError;
 use crate::link::certs::CertsError;
 use crate::link::gateway_key::GatewayKeyError;
-use crate::functions::EndpointError;
 use crate::link::grpc_tls::GrpcTlsError;
 use crate::link::key_files::KeyFileError;
 use crate::link::keyring::KeyringError;

@@ -180,7 +180,8 @@ impl Trust {
             let http_tls = read.http_tls()?;
             Ok::<_, StartError>((read, device_tls, grpc_tls, http_tls))
         });
-        let (read, device_tls, grpc_tls, http_tls) = reading.await.map_err(|_| StartError::Thread)??;
+        let (read, device_tls, grpc_tls, http_tls) =
+            reading.await.map_err(|_| StartError::Thread)??;
         let configured = keyring::configured(&self.inner.config.credential)?;
         // A revoked device that is closed by this and comes back before the next lines is known by
         // the secrets to be revoked.

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::server::Server;
 use crate::callers::guard::Guard;
 use crate::config;
+use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::store::Store;
@@ -47,6 +48,7 @@ pub struct Services {
     /// The streams of what devices offer.
     pub streams: Hub,
     pub store: Store,
+    pub functions: ServerFunctions,
     /// It must be open on loopback at most: [`Guard::for_loopback`].
     pub guard: Guard,
     pub http: config::Http,

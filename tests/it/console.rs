@@ -58,7 +58,10 @@ fn the_console_shows_and_leads_a_live_fleet() {
     let mut browser = Command::new(python)
         .arg(root.join("tests/python/console.py"))
         .env("GATEHOUSE_HTTP", format!("http://{}", play.gateway.http))
-        .env("GATEHOUSE_TOKEN_FILE", play.gateway.data_dir().join("admin.token"))
+        .env(
+            "GATEHOUSE_TOKEN_FILE",
+            play.gateway.data_dir().join("admin.token"),
+        )
         .env("GATEHOUSE_SHOTS", &shots)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::process::{BINARY, Process};
 use crate::support::needed;
+use crate::support::process::{BINARY, Process};
 
 const MODULES: &str = "grpc, grpc_status, grpc_tools";
 

@@ -82,7 +82,10 @@ fn the_curl_examples_run_as_written() {
     run(async {
         let (gateway, _device) = gateway().await;
         let shim = Shim::new(&gateway);
-        let examples: Vec<String> = blocks("sh").iter().flat_map(|block| commands(block)).collect();
+        let examples: Vec<String> = blocks("sh")
+            .iter()
+            .flat_map(|block| commands(block))
+            .collect();
         assert!(examples.len() >= 7, "{examples:?}");
         for example in examples {
             let output = shim.run(&example);

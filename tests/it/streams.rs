@@ -239,7 +239,11 @@ fn a_device_of_another_owner_is_not_called_not_read_and_not_heard() {
 
         // Under another owner's path there is no such device.
         let web = web(&gateway);
-        for wrong in ["/v3/users/alice/devices/dev3", "/v3/users/bob/devices/dev1", "/v3/users/~/devices/dev1"] {
+        for wrong in [
+            "/v3/users/alice/devices/dev3",
+            "/v3/users/bob/devices/dev1",
+            "/v3/users/~/devices/dev1",
+        ] {
             let (status, _) = soon(wrong, web.try_get(&format!("{wrong}/resources"))).await;
             assert_eq!(status, 404, "{wrong}");
         }

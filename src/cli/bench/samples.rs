@@ -62,11 +62,7 @@ pub(super) async fn measure(
     })
 }
 
-async fn of_gateway(
-    subject: &Subject,
-    ids: Range<u32>,
-    load: Load,
-) -> Result<f64, Box<dyn Error>> {
+async fn of_gateway(subject: &Subject, ids: Range<u32>, load: Load) -> Result<f64, Box<dyn Error>> {
     let http = subject.http()?;
     let mut samplers = Vec::new();
     let mut readers = Vec::new();
@@ -126,11 +122,7 @@ struct Readers {
 }
 
 impl Readers {
-    async fn open(
-        address: SocketAddr,
-        path: &str,
-        count: usize,
-    ) -> Result<Self, Box<dyn Error>> {
+    async fn open(address: SocketAddr, path: &str, count: usize) -> Result<Self, Box<dyn Error>> {
         let (had_one, windows) = mpsc::channel(count);
         for _ in 0..count {
             let url = format!("ws://{address}{path}");

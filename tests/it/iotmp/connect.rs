@@ -17,20 +17,20 @@ fn i_01_any_other_first_message_is_closed_and_not_answered() {
     run(async {
         let gateway = gateway().await;
         for first in [
-            "0500",                                   // Keep Alive
-            "0400",                                   // Disconnect
-            "0300",                                   // Keep Alive of 2020
-            "010408e78a01",                           // Ok
-            "061008ac02228b74656d7065726174757265",   // Run
-            "07020801",                               // Describe
-            "080f0805228b74656d7065726174757265",     // Start Stream
-            "09020806",                               // Stop Stream
-            "0a0408081a61",                           // Stream Data
-            "0000",                                   // the reserved type
-            "0b00",                                   // a type that nobody has
-            "0110",                                   // the protocol before IOTMP
-            "474554202f20485454502f312e310d0a0d0a",   // HTTP
-            "16030100",                               // TLS
+            "0500",                                 // Keep Alive
+            "0400",                                 // Disconnect
+            "0300",                                 // Keep Alive of 2020
+            "010408e78a01",                         // Ok
+            "061008ac02228b74656d7065726174757265", // Run
+            "07020801",                             // Describe
+            "080f0805228b74656d7065726174757265",   // Start Stream
+            "09020806",                             // Stop Stream
+            "0a0408081a61",                         // Stream Data
+            "0000",                                 // the reserved type
+            "0b00",                                 // a type that nobody has
+            "0110",                                 // the protocol before IOTMP
+            "474554202f20485454502f312e310d0a0d0a", // HTTP
+            "16030100",                             // TLS
         ] {
             let mut peer = Peer::dial(gateway.plain()).await;
             peer.say_hex(first).await;

@@ -19,7 +19,9 @@ use gatehouse::codec::dialect::Dialect;
 pub async fn gateway() -> TestGateway {
     let gateway = TestGateway::with(|config| {
         config.plain.listen = Listen(Some(([127, 0, 0, 1], 0).into()));
-        config.credential = ["alice/dev1", "alice/dev2", "bob/dev3"].map(credential).into();
+        config.credential = ["alice/dev1", "alice/dev2", "bob/dev3"]
+            .map(credential)
+            .into();
     })
     .await;
     allow_all(&mut gateway.client().await).await;

@@ -53,7 +53,10 @@ fn i_06_both_shapes_of_a_server_run_are_served_and_the_unconfirmed_are_not_answe
         // What there is not is said: no such property, no such function.
         for (asked, code) in [
             ("060a08c64712836e6f6e2001", 404),
-            ("061d08a93e1ac285736c6f7473028774696d656f75741e128473656d312006", 501),
+            (
+                "061d08a93e1ac285736c6f7473028774696d656f75741e128473656d312006",
+                501,
+            ),
         ] {
             peer.say_hex(asked).await;
             let Message::Error(Answer { parameters, .. }) = peer.hear().await else {
@@ -96,11 +99,11 @@ fn i_08_reading_an_input_describes_it_and_never_runs_it() {
         let mut peer = dev1(&gateway).await;
         let functions = [("act", 1), ("in", 2), ("out", 3), ("both", 4)];
         let list = web(&gateway);
-        let listed = tokio::spawn(async move {
-            list.get("/v3/users/alice/devices/dev1/resources").await
-        });
+        let listed =
+            tokio::spawn(async move { list.get("/v3/users/alice/devices/dev1/resources").await });
         peer.describes(&functions).await;
-        let expected = json!({"act": {"fn": 1}, "in": {"fn": 2}, "out": {"fn": 3}, "both": {"fn": 4}});
+        let expected =
+            json!({"act": {"fn": 1}, "in": {"fn": 2}, "out": {"fn": 3}, "both": {"fn": 4}});
         assert_eq!(listed.await.expect("done"), expected);
 
         let read = |resource: &'static str| {
@@ -110,14 +113,19 @@ fn i_08_reading_an_input_describes_it_and_never_runs_it() {
         let input = read("in");
         // What it has is asked for once in a session at most.
         match peer.hear().await {
-            Message::Describe { stream_id, resource: None, .. } => {
+            Message::Describe {
+                stream_id,
+                resource: None,
+                ..
+            } => {
                 let all = functions.map(|(name, number)| (name, Value::map([("fn", number)])));
                 peer.say(&ok(stream_id, Some(Value::map(all)))).await;
                 let id = peer.hears_describe(Some("in")).await;
                 peer.say(&ok(id, Some(Value::map([("in", false)])))).await;
             }
             Message::Describe { stream_id, .. } => {
-                peer.say(&ok(stream_id, Some(Value::map([("in", false)])))).await;
+                peer.say(&ok(stream_id, Some(Value::map([("in", false)]))))
+                    .await;
             }
             other => panic!("{other:?}"),
         }

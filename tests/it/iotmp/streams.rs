@@ -68,7 +68,10 @@ fn i_10_stale_samples_of_an_earlier_session_reach_nobody_and_are_stopped() {
 
         drop(peer);
         let told = socket.until("stop").await;
-        assert!(told.get("reason").is_some() || told.get("payload").is_some(), "{told}");
+        assert!(
+            told.get("reason").is_some() || told.get("payload").is_some(),
+            "{told}"
+        );
         let mut peer = dev1(&gateway).await;
         // Before anything was asked for, the old streams go on.
         peer.says_data(old, 666_u64).await;
@@ -111,7 +114,9 @@ fn i_11_no_stream_of_an_action_is_ever_asked_for() {
         let mut peer = dev1(&gateway).await;
         let web = web(&gateway);
         let mut socket = web.socket("/v3/users/alice/devices/dev1/resources").await;
-        socket.send(json!({"resource": "reboot", "interval": 5, "enabled": true})).await;
+        socket
+            .send(json!({"resource": "reboot", "interval": 5, "enabled": true}))
+            .await;
         peer.describes(&[("reboot", 1)]).await;
         let refused = socket.until("error").await;
         assert_eq!(refused["resource"], "reboot");

@@ -201,7 +201,9 @@ fn spawn(mut command: Command, config: &Path) -> (Child, Addresses, Option<Socke
 }
 
 /// Reads the log until the gateway says where it listens; what it said instead otherwise.
-fn started(mut log: BufReader<ChildStderr>) -> Result<(Addresses, Option<SocketAddr>, Log), String> {
+fn started(
+    mut log: BufReader<ChildStderr>,
+) -> Result<(Addresses, Option<SocketAddr>, Log), String> {
     let mut seen = String::new();
     loop {
         let mut line = String::new();
@@ -219,7 +221,9 @@ fn started(mut log: BufReader<ChildStderr>) -> Result<(Addresses, Option<SocketA
                 text.parse().expect("an address")
             };
             let addresses = ["grpc", "aes", "tls", "http"].map(address);
-            let plain = fields["plain"].as_str().map(|text| text.parse().expect("an address"));
+            let plain = fields["plain"]
+                .as_str()
+                .map(|text| text.parse().expect("an address"));
             // Who logs must not block on a full pipe.
             let kept = Log::default();
             let keep = Arc::clone(&kept);

@@ -97,7 +97,9 @@ pub struct Socket {
 impl Socket {
     pub async fn send(&mut self, frame: Json) {
         let sent = self.stream.send(Message::text(frame.to_string()));
-        soon("a frame to leave", sent).await.expect("an open socket");
+        soon("a frame to leave", sent)
+            .await
+            .expect("an open socket");
     }
 
     /// The next frame of JSON.
