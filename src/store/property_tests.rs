@@ -10,8 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::registry::StoreChange;
+use crate::store::desired::Desired;
 use crate::store::disk::Disk;
-use crate::store::property::PropertyChange;
+use crate::store::files::Layout;
+use crate::store::property::{Property, PropertyChange};
 use crate::store::tests::{RETENTION, copy, id, open, put, wait};
 
 fn set(store: &Store, device: u32, name: &str, value: u64) -> Result<(), PropertyError> {
@@ -123,6 +125,54 @@ fn the_export_has_the_properties_and_gives_them_back() {
         }
         store.close().expect("the store closes");
     }
+}
+
+#[test]
+fn a_store_that_came_back_with_less_takes_what_the_export_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _, _) = open(directory.path());
+    assert_eq!(set(&store, 7, "a", 1), Ok(()));
+    assert_eq!(set(&store, 7, "b", 2), Ok(()));
+    store.close().expect("the store closes");
+    let layout = Layout::new(directory.path());
+    let (disk, loaded) = Disk::open(&layout.store()).expect("sled opens");
+    let groups = loaded.desired.groups;
+    let names = || {
+        let found = disk.properties(id(7)).expect("the disk works");
+        found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let one = PropertyChange::new(id(7), "b", None, 0).expect("a name");
+    disk.change_property(&one, 3)
+        .expect("the disk works")
+        .expect("there is room");
+    // What is on disk is no older than the export: it stays.
+    open::restore_properties(&layout, &disk, groups).expect("the disk works");
+    assert_eq!(names(), ["a".into()]);
+    open::restore_properties(&layout, &disk, groups - 1).expect("the disk works");
+    assert_eq!(names(), ["a".into(), "b".into()]);
+}
+
+#[test]
+fn an_export_without_the_disk_keeps_the_lines_of_properties() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, mut copied) = (directory.path().join("export.jsonl"), Vec::new());
+    files::copy_lines(&path, &mut copied, export::is_property_line).expect("no file");
+    let property = Property {
+        device: id(7),
+        name: "a".into(),
+        pson: vec![1],
+    };
+    let line = export::property_line(&property);
+    let text = [
+        &export::write(&Desired::default())[..],
+        &line,
+        &line,
+        b"{\"property\":{",
+    ]
+    .concat();
+    fs::write(&path, text).expect("written");
+    files::copy_lines(&path, &mut copied, export::is_property_line).expect("a file");
+    assert_eq!(copied, [line.clone(), line].concat());
 }
 
 #[test]
