@@ -146,7 +146,7 @@ impl ServerFunctions {
     /// # Errors
     /// [`Denied`]: 400 for what is no topic; 413 and 507 for what cannot be retained, and nobody
     /// was handed it.
-    pub fn publish(
+    pub fn publish_to(
         &self,
         owner: &str,
         topic: &str,

@@ -344,3 +344,101 @@ fn of_session(device: DeviceId, generation: Generation) -> RangeInclusive<Device
     };
     stream(0)..=stream(StreamId::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(device: u32, generation: u64, id: StreamId) -> DeviceStream {
+        DeviceStream {
+            device: DeviceId::new(device).unwrap(),
+            generation: Generation::dialled(generation),
+            id,
+        }
+    }
+
+    fn who(owner: &str, device: &str) -> Identity {
+        Identity::new(owner, device).unwrap()
+    }
+
+    fn states(device: Option<&str>) -> Purpose {
+        let device = device.map(Into::into);
+        Purpose::Event(Watched::State { device })
+    }
+
+    #[test]
+    fn what_changes_while_a_stream_opens_comes_behind_its_ok() {
+        let mut streams = Subscriptions::new(9, 9);
+        let (cfg, hall) = (stream(1, 1, 5), who("alice", "hall"));
+        let opening = streams.begin_open(cfg, hall.clone(), "cfg", "push");
+        for number in [1_u32, 2] {
+            let told = streams.property_changed(cfg.device, "cfg", &number.into(), 0);
+            assert_eq!(told, []);
+        }
+        let newest = Some(("push", Some(2_u32.into())));
+        let opened = streams.opened(cfg, opening);
+        assert_eq!(opened.map(|(push, value)| (*push, value)), newest);
+        let told = streams.property_changed(cfg.device, "cfg", &3_u32.into(), 0);
+        assert_eq!(told, [(&"push", 3_u32.into())]);
+
+        // The device stopped it and opened another one under its number.
+        let first = streams.begin_open(cfg, hall.clone(), "cfg", "first");
+        streams.close(cfg);
+        assert_eq!(streams.opened(cfg, first), None);
+        let second = streams.begin_open(cfg, hall, "cfg", "second");
+        streams.give_up(cfg, first);
+        assert_eq!(streams.opened(cfg, first), None);
+        assert_eq!(streams.opened(cfg, second), Some((&"second", None)));
+    }
+
+    #[test]
+    fn states_are_told_within_the_owner() {
+        let mut streams = Subscriptions::new(9, 9);
+        streams.open(stream(1, 1, 1), who("alice", "hall"), states(None), "all");
+        let yard = states(Some("yard"));
+        streams.open(stream(1, 1, 2), who("alice", "hall"), yard, "yard");
+        streams.open(stream(2, 1, 1), who("bob", "shop"), states(None), "bob");
+        streams.open(stream(3, 1, 1), who("", "3"), states(None), "nobody");
+        let told = |owner: &str, device: &str| {
+            let told = streams.state_changed(owner, device).into_iter();
+            told.copied().collect::<Vec<_>>()
+        };
+        assert_eq!(told("alice", "yard"), ["all", "yard"]);
+        assert_eq!(told("alice", "lift"), ["all"]);
+        assert_eq!(told("bob", "yard"), ["bob"]);
+        assert_eq!(told("", "yard"), ["nobody"]);
+        assert_eq!(told("carol", "yard"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_ended() {
+        let mut streams = Subscriptions::new(9, 9);
+        for (id, purpose) in [
+            states(None),
+            Purpose::TopicIn(TopicFilter::new("a/+").unwrap()),
+            Purpose::TopicOut {
+                topic: TopicName::new("a").unwrap(),
+                retained: true,
+            },
+            Purpose::Property { name: "cfg".into() },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let id = StreamId::try_from(id).unwrap();
+            streams.open(stream(1, 1, id), who("alice", "hall"), purpose, ());
+        }
+        streams.open(stream(1, 2, 1), who("alice", "hall"), states(None), ());
+        streams.close_session(DeviceId::new(1).unwrap(), Generation::dialled(1));
+        assert_eq!((streams.len(), streams.owners.len()), (1, 1));
+        let out = stream(1, 1, 2);
+        assert_eq!(streams.published(out, &Value::from(true)), [] as [&(); 0]);
+        streams.close_session(DeviceId::new(1).unwrap(), Generation::dialled(2));
+        assert!(streams.is_empty() && streams.owners.is_empty());
+        let topic = TopicName::new("a").unwrap();
+        let _ = streams.retain("alice", &topic, &Value::from(1_u32));
+        assert_eq!(streams.owners.len(), 1);
+        let _ = streams.retain("alice", &topic, &Value::Null);
+        assert!(streams.owners.is_empty());
+    }
+}
