@@ -12,15 +12,15 @@ use axum::{Extension, Json};
 use futures_util::stream::{self, Stream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::callers::guard::Pass;
 use crate::device::DeviceId;
 use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::http::extract::{Path, Query, device_id};
-use crate::http::fleet_view::{self, COLUMNS, PAGE_DEFAULT, PAGE_MAX};
+use crate::http::fleet_view::{self, DeviceJson, PAGE_DEFAULT, PAGE_MAX, PageJson};
 use crate::http::lease::{Lease, Over};
 use crate::http::problem::Problem;
 use crate::http::routes::Routes;
@@ -43,6 +43,7 @@ pub fn routes(routes: Routes) -> Routes {
         .on(Method::GET, "/v3/users/{user}/devices", devices)
         .on(Method::GET, "/v3/users/{user}/devices/{device}", device)
         .on(Method::GET, "/v3/fleet", fleet)
+        .on(Method::GET, "/v3/fleet/{id}", by_id)
         .on(Method::GET, "/v3/fleet/events", events)
         .on(Method::POST, "/v3/fleet/{id}/retry", retry)
         .on(Method::POST, "/v3/fleet/{id}/disconnect", disconnect)
@@ -59,7 +60,7 @@ async fn devices(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
     Query(page): Query<Page>,
-) -> Json<Value> {
+) -> Json<PageJson> {
     let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let snapshot = app.services.gateway.snapshot();
     let owner = fleet_view::owner(&user);
@@ -69,11 +70,22 @@ async fn devices(
 async fn device(
     State(app): State<Arc<App>>,
     Path((user, device)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DeviceJson>, Problem> {
     let snapshot = app.services.gateway.snapshot();
     let identity = identity(&user, &device)?;
     let view = snapshot.find(&identity);
     let view = view.ok_or_else(|| unknown(&identity))?;
+    Ok(Json(fleet_view::device(view)))
+}
+
+async fn by_id(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<DeviceJson>, Problem> {
+    let id = device_id(&id)?;
+    let snapshot = app.services.gateway.snapshot();
+    let view = snapshot.devices.get(&id);
+    let view = view.ok_or_else(|| Problem::unknown_device(id))?;
     Ok(Json(fleet_view::device(view)))
 }
 
@@ -101,10 +113,7 @@ fn unknown(identity: &Identity) -> Problem {
 async fn fleet(State(app): State<Arc<App>>) -> Response {
     let snapshot = app.services.gateway.snapshot();
     let number = snapshot.event_number;
-    let head = format!(
-        "{{\"event_number\":{number},\"columns\":{},\"devices\":[",
-        json!(COLUMNS)
-    );
+    let head = format!("{{\"event_number\":{number},\"devices\":[\n");
     let mut devices = snapshot.devices.clone().into_iter();
     let mut is_first = true;
     let portions = std::iter::from_fn(move || {
@@ -113,7 +122,7 @@ async fn fleet(State(app): State<Arc<App>>) -> Response {
             if !std::mem::take(&mut is_first) {
                 text.push_str(",\n");
             }
-            text.push_str(&fleet_view::row(&view).to_string());
+            text.push_str(&json_text(&fleet_view::device(&view)));
         }
         (!text.is_empty()).then_some(text)
     });
@@ -261,11 +270,14 @@ impl Follower {
     }
 }
 
-fn told(name: &str, number: u64, data: &Value) -> Event {
-    Event::default()
-        .event(name)
-        .id(number.to_string())
-        .data(data.to_string())
+fn told(name: &str, number: u64, data: &impl Serialize) -> Event {
+    let event = Event::default().event(name).id(number.to_string());
+    event.data(json_text(data))
+}
+
+/// What is made here has no maps with odd keys, so that it can always be written.
+fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn end(why: &str) -> Event {

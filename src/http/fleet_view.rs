@@ -1,18 +1,18 @@
-//! The fleet as JSON.
+//! The fleet as JSON. What is not known is left out.
 //!
 //! Names and causes come from devices: they are data, and escaped where they are shown.
 
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId};
 use crate::event::Change;
 use crate::identity::{Identity, Proof};
 use crate::registry::hub::Delivery;
-use crate::registry::snapshot::{DeviceView, PendingView, Snapshot};
+use crate::registry::snapshot::{DeviceView, PendingView, SessionView, Snapshot};
 
 /// How an owner without a name is written in a path.
 pub const NO_OWNER: &str = "~";
@@ -21,91 +21,132 @@ pub const PAGE_MAX: usize = 1000;
 /// Devices of a page when the request does not say.
 pub const PAGE_DEFAULT: usize = 100;
 
-/// The columns of a row of the fleet, in their order.
-pub const COLUMNS: [&str; 17] = [
-    "id",
-    "user",
-    "device",
-    "status",
-    "since_unix_ms",
-    "type",
-    "origin",
-    "direction",
-    "address",
-    "use_ssl",
-    "link",
-    "proof",
-    "peer",
-    "attempt",
-    "next_try_unix_ms",
-    "cause",
-    "cause_detail",
-];
+/// Everything that is known of one device.
+#[derive(Serialize)]
+pub struct DeviceJson {
+    id: u32,
+    /// `None` until it was first admitted; its number is its name until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityJson>,
+    origin: &'static str,
+    /// Who opens the connection: `SERVER_TO_DEVICE`, `DEVICE_TO_SERVER`.
+    mode: &'static str,
+    /// The number of its `device.Type`; 0 is not known.
+    r#type: u32,
+    address: String,
+    use_ssl: bool,
+    status: &'static str,
+    since_unix_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionJson>,
+    /// Failed tries since it was last connected.
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try_unix_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseJson>,
+}
+
+#[derive(Serialize)]
+struct IdentityJson {
+    owner: Box<str>,
+    device: Box<str>,
+}
+
+#[derive(Serialize)]
+struct SessionJson {
+    link: &'static str,
+    proof: &'static str,
+    peer: String,
+}
+
+#[derive(Serialize)]
+struct CauseJson {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: Box<str>,
+}
+
+/// Some devices of one owner.
+#[derive(Serialize)]
+pub struct PageJson {
+    devices: Vec<DeviceJson>,
+    /// Where the next page begins; left out with the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_after: Option<u32>,
+    /// The page holds every event up to this one.
+    event_number: u64,
+}
+
+/// One event, with the device as it is now.
+#[derive(Serialize)]
+pub struct EventJson {
+    number: u64,
+    unix_ms: u64,
+    device: u32,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<&'static str>,
+    new: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseJson>,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try_unix_ms: Option<u64>,
+    /// How many older events of the device were left out because the reader was slow.
+    conflated: u64,
+    /// Left out when it is not in the managed list now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_view: Option<DeviceJson>,
+}
+
+/// The pending list.
+#[derive(Serialize)]
+pub struct PendingJson {
+    devices: Vec<PendingDeviceJson>,
+    event_number: u64,
+}
+
+#[derive(Serialize)]
+struct PendingDeviceJson {
+    id: u32,
+    identity: IdentityJson,
+    address: String,
+    link: &'static str,
+    proof: &'static str,
+    r#type: u32,
+    first_try_unix_ms: u64,
+    last_try_unix_ms: u64,
+    tries: u32,
+}
 
 /// The owner that a path names.
 pub fn owner(user: &str) -> &str {
     if user == NO_OWNER { "" } else { user }
 }
 
-/// The name of a device's owner as a path writes it.
-pub fn user(identity: Option<&Identity>) -> &str {
-    match identity {
-        Some(identity) if !identity.owner.is_empty() => &identity.owner,
-        _ => NO_OWNER,
+/// Everything that is known of one device.
+pub fn device(view: &DeviceView) -> DeviceJson {
+    DeviceJson {
+        id: view.id.get(),
+        identity: view.identity.as_ref().map(identity),
+        origin: view.origin.as_str(),
+        mode: mode(view.mode),
+        r#type: view.device_type,
+        address: address(view.address),
+        use_ssl: view.use_ssl,
+        status: view.status.as_str(),
+        since_unix_ms: view.since_unix_ms,
+        session: view.session.as_ref().map(session),
+        attempt: view.attempt,
+        next_try_unix_ms: view.next_try_unix_ms,
+        cause: view.cause.as_ref().map(cause),
     }
 }
 
-/// Everything that is known of one device.
-pub fn device(view: &DeviceView) -> Value {
-    json!({
-        "id": view.id.get(),
-        "user": user(view.identity.as_ref()),
-        "device": name(view),
-        "status": view.status.as_str(),
-        "connected": view.status.is_connected(),
-        "since_unix_ms": view.since_unix_ms,
-        "type": view.device_type,
-        "origin": view.origin.as_str(),
-        "direction": direction(view.mode),
-        "address": address(view.address),
-        "use_ssl": view.use_ssl,
-        "session": view.session.as_ref().map(|session| json!({
-            "link": session.link.as_str(),
-            "proof": proof(session.proof),
-            "peer": address(session.peer),
-        })),
-        "attempt": view.attempt,
-        "next_try_unix_ms": view.next_try_unix_ms,
-        "cause": view.cause.as_ref().map(cause),
-    })
-}
-
-/// The same as a row of [`COLUMNS`].
-pub fn row(view: &DeviceView) -> Value {
-    let session = view.session.as_ref();
-    json!([
-        view.id.get(),
-        user(view.identity.as_ref()),
-        name(view),
-        view.status.as_str(),
-        view.since_unix_ms,
-        view.device_type,
-        view.origin.as_str(),
-        direction(view.mode),
-        address(view.address),
-        view.use_ssl,
-        session.map(|session| session.link.as_str()),
-        session.map(|session| proof(session.proof)),
-        session.map(|session| address(session.peer)),
-        view.attempt,
-        view.next_try_unix_ms,
-        view.cause.as_ref().map(|cause| cause.kind.as_str()),
-        view.cause.as_ref().map(|cause| &*cause.detail),
-    ])
-}
-
-/// A page of the devices of one owner, by ascending ID.
-pub fn page(snapshot: &Snapshot, owner: &str, after: u32, limit: usize) -> Value {
+/// A page of the devices of one owner, by ascending ID. A device that was never admitted has no
+/// owner yet.
+pub fn page(snapshot: &Snapshot, owner: &str, after: u32, limit: usize) -> PageJson {
     let is_of = |view: &&DeviceView| match &view.identity {
         Some(identity) => *identity.owner == *owner,
         None => owner.is_empty(),
@@ -114,72 +155,80 @@ pub fn page(snapshot: &Snapshot, owner: &str, after: u32, limit: usize) -> Value
     let rest = first.map(|first| snapshot.devices.range(first..));
     let rest = rest.into_iter().flatten().map(|(_, view)| view.as_ref());
     let mut rest = rest.filter(is_of);
-    let devices: Vec<&DeviceView> = rest.by_ref().take(limit).collect();
-    let last = devices.last().map(|view| view.id.get());
-    json!({
-        "devices": devices.into_iter().map(device).collect::<Vec<_>>(),
-        "next_after": rest.next().and(last),
-        "event_number": snapshot.event_number,
-    })
+    let devices: Vec<DeviceJson> = rest.by_ref().take(limit).map(device).collect();
+    let last = devices.last().map(|device| device.id);
+    PageJson {
+        next_after: rest.next().and(last),
+        devices,
+        event_number: snapshot.event_number,
+    }
 }
 
-/// One event, with what a slow reader missed of the same device, and the device as it is now.
-pub fn event(delivery: &Delivery, now: Option<&DeviceView>) -> Value {
+/// One event, with what a slow reader missed of the same device.
+pub fn event(delivery: &Delivery, now: Option<&DeviceView>) -> EventJson {
     let event = &delivery.event;
-    json!({
-        "number": event.number,
-        "unix_ms": event.unix_ms,
-        "id": event.device.get(),
-        "change": change(event.change),
-        "old_status": event.old.map(|status| status.as_str()),
-        "new_status": event.new.as_str(),
-        "cause": event.cause.as_ref().map(cause),
-        "attempt": event.attempt,
-        "next_try_unix_ms": event.next_try_unix_ms,
-        "conflated": delivery.conflated,
-        "row": now.map(row),
-    })
+    EventJson {
+        number: event.number,
+        unix_ms: event.unix_ms,
+        device: event.device.get(),
+        change: change(event.change),
+        old: event.old.map(|status| status.as_str()),
+        new: event.new.as_str(),
+        cause: event.cause.as_ref().map(cause),
+        attempt: event.attempt,
+        next_try_unix_ms: event.next_try_unix_ms,
+        conflated: delivery.conflated,
+        device_view: now.map(device),
+    }
 }
 
 /// The pending list, the newest try first.
-pub fn pending(snapshot: &Snapshot) -> Value {
+pub fn pending(snapshot: &Snapshot) -> PendingJson {
     let mut views: Vec<&PendingView> = snapshot.pending.values().map(AsRef::as_ref).collect();
     views.sort_by_key(|view| Reverse(view.last_try_unix_ms));
-    json!({
-        "devices": views.into_iter().map(pending_device).collect::<Vec<_>>(),
-        "event_number": snapshot.event_number,
-    })
+    PendingJson {
+        devices: views.into_iter().map(pending_device).collect(),
+        event_number: snapshot.event_number,
+    }
 }
 
-fn pending_device(view: &PendingView) -> Value {
-    json!({
-        "id": view.id.get(),
-        "user": user(Some(&view.identity)),
-        "device": view.identity.device,
-        "address": view.address.to_canonical().to_string(),
-        "link": view.link.as_str(),
-        "proof": proof(view.proof),
-        "type": view.device_type,
-        "first_try_unix_ms": view.first_try_unix_ms,
-        "last_try_unix_ms": view.last_try_unix_ms,
-        "tries": view.tries,
-    })
+fn pending_device(view: &PendingView) -> PendingDeviceJson {
+    PendingDeviceJson {
+        id: view.id.get(),
+        identity: identity(&view.identity),
+        address: view.address.to_canonical().to_string(),
+        link: view.link.as_str(),
+        proof: proof(view.proof),
+        r#type: view.device_type,
+        first_try_unix_ms: view.first_try_unix_ms,
+        last_try_unix_ms: view.last_try_unix_ms,
+        tries: view.tries,
+    }
 }
 
-/// A device that was never admitted is known by its serial number.
-fn name(view: &DeviceView) -> String {
-    let named = view.identity.as_ref();
-    named.map_or_else(
-        || view.id.to_string(),
-        |identity| identity.device.to_string(),
-    )
+fn identity(identity: &Identity) -> IdentityJson {
+    IdentityJson {
+        owner: identity.owner.clone(),
+        device: identity.device.clone(),
+    }
 }
 
-fn cause(cause: &Cause) -> Value {
-    json!({ "kind": cause.kind.as_str(), "detail": &*cause.detail })
+fn session(view: &SessionView) -> SessionJson {
+    SessionJson {
+        link: view.link.as_str(),
+        proof: proof(view.proof),
+        peer: address(view.peer),
+    }
 }
 
-const fn direction(mode: ConnectionMode) -> &'static str {
+fn cause(cause: &Cause) -> CauseJson {
+    CauseJson {
+        kind: cause.kind.as_str(),
+        detail: cause.detail.as_ref().into(),
+    }
+}
+
+const fn mode(mode: ConnectionMode) -> &'static str {
     match mode {
         ConnectionMode::ServerToDevice => "SERVER_TO_DEVICE",
         ConnectionMode::DeviceToServer => "DEVICE_TO_SERVER",

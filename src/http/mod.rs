@@ -5,7 +5,9 @@
 //! one is added.
 
 pub mod app;
+mod assets;
 mod connection;
+pub mod console;
 mod cors;
 pub mod extract;
 pub mod fleet;
@@ -21,6 +23,8 @@ pub mod problem;
 pub mod routes;
 pub mod rules;
 mod server;
+#[cfg(test)]
+mod tests;
 pub mod tickets;
 mod whoami;
 
@@ -84,14 +88,21 @@ pub fn serve(
     listener: TcpListener,
 ) -> io::Result<Server> {
     let is_plain = listener.local_addr()?.ip().to_canonical().is_loopback();
-    let connections_max = services.http.connections_max;
+    let settings = server::Settings {
+        tls: (!is_plain).then_some(tls),
+        connections_max: services.http.connections_max,
+        ..server::Settings::default()
+    };
+    start(services, settings, listener)
+}
+
+fn start(
+    services: Services,
+    settings: server::Settings,
+    listener: TcpListener,
+) -> io::Result<Server> {
     let stop = CancellationToken::new();
     let app = App::new(services, stop.clone());
     let router = routes::router(routes::all(), app);
-    let settings = server::Settings {
-        tls: (!is_plain).then_some(tls),
-        connections_max,
-        ..server::Settings::default()
-    };
     Server::start(listener, settings, router, stop)
 }

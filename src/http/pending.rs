@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::callers::guard::Pass;
 use crate::clock;
@@ -27,7 +26,7 @@ pub fn routes(routes: Routes) -> Routes {
         .on(Method::POST, "/v3/pending/{id}/refuse", refuse)
 }
 
-async fn pending(State(app): State<Arc<App>>) -> Json<Value> {
+async fn pending(State(app): State<Arc<App>>) -> Json<fleet_view::PendingJson> {
     Json(fleet_view::pending(&app.services.gateway.snapshot()))
 }
 

@@ -15,7 +15,7 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::http::app::App;
-use crate::http::{cors, fleet, front, gate, headers, health, pending, whoami};
+use crate::http::{assets, cors, fleet, front, gate, headers, health, pending, whoami};
 
 /// The routes of one server, as they are gathered.
 #[derive(Default)]
@@ -51,7 +51,8 @@ pub fn all() -> Routes {
     let routes = whoami::routes(Routes::default());
     let routes = health::routes(routes);
     let routes = fleet::routes(routes);
-    pending::routes(routes)
+    let routes = pending::routes(routes);
+    assets::routes(routes)
 }
 
 /// What answers requests. The last layer is the first that a request meets.

@@ -45,6 +45,7 @@ pub const RULES: &[Rule] = &[
     reads(Viewer, "GET", "/v3/users/{user}/devices"),
     reads(Viewer, "GET", "/v3/users/{user}/devices/{device}"),
     reads(Viewer, "GET", "/v3/fleet"),
+    reads(Viewer, "GET", "/v3/fleet/{id}"),
     streams(Viewer, "/v3/fleet/events"),
     changes(Operator, "POST", "/v3/fleet/{id}/retry"),
     changes(Operator, "POST", "/v3/fleet/{id}/disconnect"),

@@ -37,6 +37,19 @@ pub fn grpc_server(
     revoked: Vec<CertificateRevocationListDer<'static>>,
     clients: ClientCertificates,
 ) -> Result<ServerConfig, GrpcTlsError> {
+    service(certs, revoked, clients, &["h2"])
+}
+
+/// The TLS of a service that speaks these protocols.
+///
+/// # Errors
+/// [`GrpcTlsError`].
+pub(super) fn service(
+    certs: &Certs,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+    clients: ClientCertificates,
+    protocols: &[&str],
+) -> Result<ServerConfig, GrpcTlsError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = verifier(certs, revoked, clients, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -45,7 +58,10 @@ pub fn grpc_server(
         .with_client_cert_verifier(verifier)
         .with_single_cert(certs.chain.clone(), certs.key.clone_key())
         .map_err(GrpcTlsError::Server)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    let protocols = protocols
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec());
+    config.alpn_protocols = protocols.collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)

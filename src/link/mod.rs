@@ -7,6 +7,7 @@ pub mod dial;
 pub mod gateway_key;
 pub mod grpc_tls;
 pub mod host_names;
+pub mod http_tls;
 pub mod issued;
 pub mod key_files;
 pub mod keyring;
