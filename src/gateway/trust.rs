@@ -20,7 +20,7 @@ use crate::link::seal::Sealer;
 use crate::link::ticket_file::{self, TicketKeyRecord};
 use crate::link::tls::device::{DeviceTls, Material};
 use crate::link::tls::tickets::{TicketKey, TicketKeys, Tickets};
-use crate::link::{grpc_tls, issued, revocation};
+use crate::link::{grpc_tls, http_tls, issued, revocation};
 use crate::vault::Vault;
 
 /// Cheap to clone; every clone is the same.
@@ -107,7 +107,7 @@ impl Read {
 
     fn http_tls(&self) -> Result<ServerConfig, StartError> {
         let crls = self.certs.crls.clone();
-        Ok(grpc_tls::http_server(&self.certs, crls)?)
+        Ok(http_tls::http_server(&self.certs, crls)?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod app;
 mod assets;
+mod buckets;
 mod connection;
 pub mod console;
 mod cors;
@@ -18,14 +19,20 @@ mod headers;
 mod health;
 pub mod hosts;
 pub mod lease;
+mod openapi;
+mod pace;
 mod pending;
 pub mod problem;
+mod properties;
+mod resources;
 pub mod routes;
 pub mod rules;
 mod server;
 #[cfg(test)]
 mod tests;
+mod sse;
 pub mod tickets;
+mod websocket;
 mod whoami;
 
 use std::io;

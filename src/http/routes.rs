@@ -15,7 +15,10 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::http::app::App;
-use crate::http::{assets, cors, fleet, front, gate, headers, health, pending, whoami};
+use crate::http::{
+    assets, buckets, cors, fleet, front, gate, headers, health, openapi, pending, properties,
+    resources, whoami,
+};
 
 /// The routes of one server, as they are gathered.
 #[derive(Default)]
@@ -52,6 +55,10 @@ pub fn all() -> Routes {
     let routes = health::routes(routes);
     let routes = fleet::routes(routes);
     let routes = pending::routes(routes);
+    let routes = resources::routes(routes);
+    let routes = properties::routes(routes);
+    let routes = buckets::routes(routes);
+    let routes = openapi::routes(routes);
     assets::routes(routes)
 }
 

@@ -33,6 +33,10 @@ pub fn methods(path: &str) -> Vec<&'static str> {
     rules.map(|rule| rule.method).collect()
 }
 
+const RESOURCE: &str = "/v3/users/{user}/devices/{device}/resources/{*resource}";
+const PROPERTIES: &str = "/v3/users/{user}/devices/{device}/properties";
+const PROPERTY: &str = "/v3/users/{user}/devices/{device}/properties/{name}";
+
 /// Every rule.
 pub const RULES: &[Rule] = &[
     // The page holds nothing of the gateway: what it shows it asks for with a token.
@@ -52,6 +56,17 @@ pub const RULES: &[Rule] = &[
     reads(Viewer, "GET", "/v3/pending"),
     changes(Admin, "POST", "/v3/pending/{id}/approve"),
     changes(Admin, "POST", "/v3/pending/{id}/refuse"),
+    streams(Viewer, "/v3/users/{user}/devices/{device}/resources"),
+    streams(Viewer, RESOURCE),
+    changes(Operator, "POST", RESOURCE),
+    reads(Viewer, "GET", PROPERTIES),
+    reads(Viewer, "GET", PROPERTY),
+    changes(Operator, "PUT", PROPERTY),
+    changes(Operator, "DELETE", PROPERTY),
+    reads(Viewer, "GET", "/v3/users/{user}/buckets"),
+    reads(Viewer, "GET", "/v3/users/{user}/buckets/{bucket}/data"),
+    changes(Operator, "DELETE", "/v3/users/{user}/buckets/{bucket}"),
+    reads(Viewer, "GET", "/v3/openapi.json"),
 ];
 
 const fn open(method: &'static str, path: &'static str) -> Rule {

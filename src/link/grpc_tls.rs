@@ -1,4 +1,4 @@
-//! The TLS of the APIs: gRPC, and HTTP away from loopback.
+//! The TLS of the gRPC API.
 
 use std::sync::Arc;
 
@@ -64,20 +64,6 @@ pub(super) fn service(
     config.alpn_protocols = protocols.collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(config)
-}
-
-/// The same for HTTP: a certificate is optional there, as browsers have none, and HTTP/1.1 is
-/// spoken as well.
-///
-/// # Errors
-/// [`GrpcTlsError`].
-pub fn http_server(
-    certs: &Certs,
-    revoked: Vec<CertificateRevocationListDer<'static>>,
-) -> Result<ServerConfig, GrpcTlsError> {
-    let mut config = grpc_server(certs, revoked, ClientCertificates::Optional)?;
-    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
 }
 
