@@ -127,7 +127,7 @@ impl Play {
                 let stranger = dialling(&self.gateway, &self.key, STRANGER..=STRANGER);
                 self.others.push(stranger);
             }
-            "kill" => self.gateway.kill(),
+            "stop" => self.gateway.stop(),
             "restart" => self.gateway.restart(),
             _ => panic!("the browser wants {word:?} done"),
         }

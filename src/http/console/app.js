@@ -1,7 +1,7 @@
 // The console: the fleet of one gateway, live.
 
 import { Access } from "./access.js";
-import { ApiError, get, post } from "./api.js";
+import { post } from "./api.js";
 import { DevicePage } from "./device.js";
 import { byId, el, perFrame, setAttribute, setHidden, setText, toast } from "./dom.js";
 import { Events } from "./events.js";
@@ -133,38 +133,10 @@ function clearFilter() {
 
 byId("search").addEventListener("input", search);
 
-// What an event does not tell of a device is asked for, gathered over a moment.
-
-const asked = new Set();
-let askTimer = null;
-
-function askFor(id) {
-  asked.add(id);
-  askTimer ??= setTimeout(askNow, 200);
-}
-
-async function askNow() {
-  const ids = [...asked];
-  asked.clear();
-  askTimer = null;
-  try {
-    // Many at once: the list is one answer.
-    if (ids.length > 8) {
-      fleet.replace(await get("v3/fleet"));
-    } else {
-      for (const id of ids) fleet.update(await get(`v3/fleet/${id}`));
-    }
-  } catch (error) {
-    // One that is gone is told by an event; a lost gateway sends the list when it is back.
-    if (!(error instanceof ApiError)) throw error;
-  }
-}
-
 // The feed.
 
-feed.addEventListener("event", ({ detail: { event, refresh: more } }) => {
+feed.addEventListener("event", ({ detail: event }) => {
   events.add(event);
-  if (more) askFor(event.device);
   if (!["changed", "added", "removed"].includes(event.change)) pending.refresh();
   page.event(event);
 });
@@ -251,6 +223,11 @@ byId("skip").addEventListener("click", (event) => {
   toFleet();
   table.focus();
 });
+
+// Tries of pending devices are no events.
+setInterval(() => {
+  if (!document.hidden && document.body.dataset.view === "pending") pending.refresh();
+}, 10_000);
 
 // Times pass.
 setInterval(() => {

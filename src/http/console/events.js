@@ -3,7 +3,7 @@
 import { byId, el, perFrame, setHidden } from "./dom.js";
 import { groupOf, wordOf } from "./status.js";
 import { routeOf } from "./table.js";
-import { causeText, clock, count, exact, plain } from "./text.js";
+import { causeText, clock, count, exact } from "./text.js";
 
 const EVENTS_MAX = 500;
 
@@ -27,8 +27,7 @@ export class Events {
   }
 
   add(event) {
-    const device = this.#fleet.devices.get(event.device);
-    this.#push({ event, device, name: device?.shownName ?? plain(event.name ?? String(event.device)) });
+    this.#push({ event, device: this.#fleet.devices.get(event.id) });
   }
 
   // A line that is no event of the gateway.
@@ -63,16 +62,16 @@ export class Events {
     for (const line of this.#kept) setHidden(line, !line.textContent.toLowerCase().includes(wanted));
   }
 
-  #line({ event, device, name, text }) {
+  #line({ event, device, text }) {
     if (text) return el("li", { class: "remark" }, text);
     const told = event.change === "changed" || event.change === "added"
-      ? wordOf(event.new) : WHAT[event.change] ?? event.change;
-    const cause = causeText(event.cause);
+      ? wordOf(event.new_status) : WHAT[event.change] ?? event.change;
+    const cause = causeText(event.cause?.kind, event.cause?.detail);
     const missed = event.conflated ? ` (and ${event.conflated} before it)` : "";
     const node = device
-      ? el("a", { href: routeOf(device), class: "name" }, name)
-      : el("span", { class: "name" }, name);
-    return el("li", { "data-group": groupOf(event.new), "data-number": event.number },
+      ? el("a", { href: routeOf(device), class: "name" }, device.shownName)
+      : el("span", { class: "name" }, String(event.id));
+    return el("li", { "data-group": groupOf(event.new_status), "data-number": event.number },
       el("time", { title: exact(event.unix_ms) }, clock(event.unix_ms)),
       el("i", { class: "glyph", "aria-hidden": "true" }),
       node,

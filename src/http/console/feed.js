@@ -8,13 +8,18 @@ import { follow } from "./sse.js";
 const SILENCE_MAX_MS = 40_000;
 const WAIT_MIN_MS = 500;
 const WAIT_MAX_MS = 8_000;
+// How many events before the list are asked for, so that the feed does not begin empty.
+const HISTORY = 200;
 
 export class Feed extends EventTarget {
   #fleet;
+  // The last event that was seen; null before the first, and after a gap.
   #after = null;
+  #history = HISTORY;
   #abort = null;
   #wake = null;
   #failures = 0;
+  #again = false;
 
   // `state` is "connecting", "live" or "lost"; when lost, `since` and `nextTry` are times of this
   // browser, `error` says what happened.
@@ -39,6 +44,7 @@ export class Feed extends EventTarget {
   // Does not wait for the next try; with `again` a stream that stands is opened anew, as after a
   // change of the token.
   tryNow(again = false) {
+    this.#again = again;
     if (again) this.#abort?.abort();
     this.#wake?.();
   }
@@ -49,11 +55,12 @@ export class Feed extends EventTarget {
     const list = await get("v3/fleet", { signal });
     // Events up to the list's number are told, and not applied: the list has them.
     this.#fleet.replace(list);
-    this.#after ??= list.event_number;
+    this.#after ??= Math.max(0, list.event_number - this.#history);
     let watchdog;
     const heard = () => {
       clearTimeout(watchdog);
-      watchdog = setTimeout(() => this.#abort.abort(), SILENCE_MAX_MS);
+      const error = new Error(`nothing was heard for ${SILENCE_MAX_MS / 1000} s`);
+      watchdog = setTimeout(() => this.#abort.abort(error), SILENCE_MAX_MS);
     };
     heard();
     try {
@@ -68,17 +75,24 @@ export class Feed extends EventTarget {
     }
   }
 
-  #take(item) {
-    if (item.type === "gap") {
-      this.dispatchEvent(new CustomEvent("gap", { detail: JSON.parse(item.data) }));
-      this.#after = null;
-      this.#abort.abort();
-      return;
-    }
-    const event = JSON.parse(item.data);
-    if (item.id !== null) this.#after = Number(item.id);
-    const refresh = this.#fleet.apply(event);
-    this.dispatchEvent(new CustomEvent("event", { detail: { event, refresh } }));
+  #take({ type, id, data }) {
+    const said = JSON.parse(data);
+    if (type === "gap") return this.#gap(said);
+    if (type === "end") throw new Error(said.detail);
+    this.#after = Number(id);
+    if (type !== "status") return undefined;
+    // From here on nothing may be missed.
+    this.#history = 0;
+    this.#fleet.apply(said);
+    return this.dispatchEvent(new CustomEvent("event", { detail: said }));
+  }
+
+  // What the log has no more; the list takes its place.
+  #gap(missed) {
+    if (this.#history === 0) this.dispatchEvent(new CustomEvent("gap", { detail: missed }));
+    this.#history = 0;
+    this.#after = null;
+    this.#abort.abort();
   }
 
   #live() {
@@ -87,8 +101,10 @@ export class Feed extends EventTarget {
   }
 
   async #wait(error) {
-    // A gap asks for the list at once.
-    if (this.#after === null && this.status.state === "live") return;
+    // After a gap, and with another token, the list is asked for at once.
+    const now = this.#again || (this.#after === null && this.status.state === "live");
+    this.#again = false;
+    if (now) return;
     const since = this.status.state === "lost" ? this.status.since : Date.now();
     const longest = Math.min(WAIT_MAX_MS, WAIT_MIN_MS * 2 ** this.#failures);
     this.#failures += 1;

@@ -3,33 +3,31 @@
 import { GROUPS, groupOf, wordOf } from "./status.js";
 import { causeText, plain } from "./text.js";
 
-function fromView(view) {
-  const owner = view.identity?.owner ?? "";
-  const name = view.identity?.device ?? String(view.id);
+// `~` stands for no owner.
+function fromRow(columns, row) {
+  const view = Object.fromEntries(columns.map((column, index) => [column, row[index]]));
+  const owner = view.user === "~" ? "" : view.user;
   return {
     id: view.id,
     owner,
-    name,
-    shownName: plain(name),
+    name: view.device,
+    shownName: plain(view.device),
     shownOwner: plain(owner),
     origin: view.origin,
-    mode: view.mode,
-    type: view.type,
-    address: view.address ?? "",
-    link: view.session?.link ?? (view.use_ssl ? "tls" : ""),
-    up: Boolean(view.session),
-    proof: view.session?.proof ?? "",
+    address: view.address,
+    link: view.link ?? (view.use_ssl ? "tls" : ""),
+    proof: view.proof ?? "",
     status: view.status,
     since: view.since_unix_ms,
-    attempt: view.attempt ?? 0,
-    nextTry: view.next_try_unix_ms ?? null,
-    cause: view.cause ?? null,
+    attempt: view.attempt,
+    nextTry: view.next_try_unix_ms,
+    cause: causeText(view.cause, view.cause_detail),
   };
 }
 
 function haystack(device) {
   const { id, name, owner, address, link } = device;
-  const words = [id, name, owner, address, link, wordOf(device.status), causeText(device.cause)];
+  const words = [id, name, owner, address, link, wordOf(device.status), device.cause];
   return words.join("\n").toLowerCase();
 }
 
@@ -39,49 +37,26 @@ export class Fleet extends EventTarget {
   // The list holds every event up to this one.
   number = 0;
   counts = Object.fromEntries(GROUPS.map((group) => [group, 0]));
-  // Raised with every change; `listed` with those that change who is in the list or what is
-  // searched.
+  // Raised with every change.
   version = 0;
+  #columns = [];
 
-  replace(list) {
+  replace({ devices, columns, event_number: number }) {
     const before = this.devices;
     this.devices = new Map();
-    for (const view of list.devices) this.#put(fromView(view), before.get(view.id));
-    this.number = list.event_number;
+    this.#columns = columns;
+    for (const row of devices) this.#put(row, before);
+    this.number = number;
     this.#changed();
   }
 
-  // One device as the gateway knows it now.
-  update(view) {
-    this.#put(fromView(view), this.devices.get(view.id));
-    this.#changed();
-  }
-
-  // An event of the feed; whether the rest of what is known of the device must be asked for.
+  // An event of the feed; it says how the device is now.
   apply(event) {
-    if (event.number <= this.number) return false;
+    if (event.number <= this.number) return;
     this.number = event.number;
-    const device = this.devices.get(event.device);
-    if (event.device_view) {
-      this.update(event.device_view);
-      return false;
-    }
-    if (event.change === "removed") {
-      this.devices.delete(event.device);
-      this.#changed();
-      return false;
-    }
-    if (event.change !== "added" && event.change !== "changed") return false;
-    if (!device) return true;
-    const changed = { ...device, status: event.new, since: event.unix_ms };
-    changed.attempt = event.attempt ?? 0;
-    changed.nextTry = event.next_try_unix_ms ?? null;
-    changed.cause = event.cause ?? null;
-    const session = groupOf(changed.status) === "connected";
-    if (!session) changed.up = false;
-    this.#put(changed, device);
+    if (event.row) this.#put(event.row, this.devices);
+    else this.devices.delete(event.id);
     this.#changed();
-    return session;
   }
 
   find(owner, name) {
@@ -92,12 +67,11 @@ export class Fleet extends EventTarget {
   }
 
   // Unchanged devices keep their object, so that rows can tell by identity what to touch.
-  #put(device, before) {
-    device.hay = haystack(device);
-    const same = before && Object.keys(device).every((key) =>
-      key === "cause"
-        ? causeText(device.cause) === causeText(before.cause)
-        : device[key] === before[key]);
+  #put(row, known) {
+    const device = fromRow(this.#columns, row);
+    const before = known.get(device.id);
+    const same = before && Object.keys(device).every((key) => device[key] === before[key]);
+    if (!same) device.hay = haystack(device);
     this.devices.set(device.id, same ? before : device);
   }
 

@@ -75,7 +75,9 @@ export class Pending {
   }
 
   #card(device) {
-    const { owner, device: name } = device.identity;
+    const name = plain(device.device);
+    const owner = device.user === "~" ? "" : plain(device.user);
+    const id = String(device.id);
     const enrol = el("input", { type: "checkbox" });
     const approve = el("button", { class: "primary" }, "Approve");
     const refuse = el("button", {}, "Refuse");
@@ -83,8 +85,8 @@ export class Pending {
     const proof = PROOFS[device.proof] ?? plain(device.proof);
     const node = el("li", { class: "card" },
       el("div", { class: "card-text" },
-        el("strong", {}, plain(name)),
-        el("span", { class: "muted" }, [plain(owner), String(device.id)].filter((text) => text && text !== plain(name)).join(" · ")),
+        el("strong", {}, name),
+        el("span", { class: "muted" }, [owner, id].filter((text) => text && text !== name).join(" · ")),
         el("span", {}, `from ${device.address} over ${device.link}, proven by ${proof}`),
         tries),
       el("div", { class: "card-do" },
@@ -103,7 +105,7 @@ export class Pending {
 
   async #decide(card, verb, body) {
     if (card.buttons.some(isOff)) return;
-    const name = plain(card.device.identity.device);
+    const name = plain(card.device.device);
     try {
       await post(`v3/pending/${card.device.id}/${verb}`, body);
       toast(verb === "approve" ? `${name} is approved and comes in with its next try.` : `${name} is refused.`);

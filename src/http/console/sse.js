@@ -43,9 +43,14 @@ export async function follow(path, { headers, signal, opened, heard, event }) {
   const parser = new Parser();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(broken);
     if (done) return;
     heard();
     for (const item of parser.push(value)) event(item);
   }
+}
+
+// Browsers have words of their own for it.
+function broken(error) {
+  throw error instanceof TypeError ? new Error("the connection broke") : error;
 }

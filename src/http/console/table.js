@@ -2,7 +2,7 @@
 
 import { allow, el, isOff, setAttribute, setHidden, setText } from "./dom.js";
 import { groupOf, wordOf } from "./status.js";
-import { causeText, exact, span } from "./text.js";
+import { exact, span } from "./text.js";
 
 const COLUMNS = [
   ["name", "Device"],
@@ -254,7 +254,7 @@ export function whyText(device, now) {
   const parts = [];
   if (device.nextTry) parts.push(device.nextTry > now ? `in ${span(device.nextTry - now + 999)}` : "now");
   if (device.attempt > 0) parts.push(`try ${device.attempt}`);
-  if (device.cause) parts.push(causeText(device.cause));
+  if (device.cause) parts.push(device.cause);
   return parts.join(" · ");
 }
 
