@@ -7,6 +7,8 @@
 //!
 //! What goes in and out are the bytes of IOTMP; whatever secures them lies outside.
 
+mod asking;
+mod streaming;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +21,17 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, BODY_MAX, Split};
-use crate::codec::message::{self, Answer, Authentication, Connect, Message, Run, StreamId};
+use crate::codec::message::{Answer, Authentication, Connect, Message, Run, StreamId};
 use crate::codec::pson::Value;
 use crate::device::LinkKind;
+use crate::sim::ask::{AskId, Subscription};
+use crate::sim::device::asking::Asking;
 use crate::sim::info::Info;
+use crate::sim::quirks::Quirks;
 use crate::sim::resources::{Denial, Resource, Resources};
 use crate::sim::state::DeviceState;
+use crate::sim::streams::Streams;
+use crate::sim::wire;
 use crate::time::Instant;
 
 /// What every freshly started Linux client takes: its random numbers are never seeded.
@@ -42,14 +49,16 @@ const HELD_BACK_MAX: usize = 256;
 /// The longest run of garbage, in bytes.
 const GARBAGE_MAX: usize = 512;
 
+const DROPPED: &str = "the device dropped the link";
+const REBOOTS: &str = "the device reboots";
+
 /// From a changed stance to the end of the link: time enough for the answer to arrive.
 const LEAVE_AFTER: Duration = Duration::from_millis(300);
 /// The same for a device that is slow to answer.
 const LEAVE_AFTER_MAX: Duration = Duration::from_millis(4500);
 
-/// Who a simulated device is and how it behaves. More of its person, such as the quirks of one
-/// client, has its place here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who a simulated device is and how it behaves. The default is a good device without a name.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Not checked, so that a device can claim what no device may be called.
     pub username: String,
@@ -61,9 +70,32 @@ pub struct Config {
     pub keep_alive: Option<u64>,
     pub dialect: Dialect,
     pub behaviour: Behaviour,
+    /// See [`Like::apply`](crate::sim::quirks::Like::apply).
+    pub quirks: Quirks,
+    /// What it has beside [`Resource::BASE`].
+    pub extras: &'static [Resource],
+    /// Opened in each session as soon as it is admitted, one after the other.
+    pub subscriptions: Vec<Subscription>,
 }
 
-/// What a device does differently from a good one.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            username: String::new(),
+            device: String::new(),
+            credential: String::new(),
+            info: Info::default(),
+            keep_alive: None,
+            dialect: Dialect::Current,
+            behaviour: Behaviour::Normal,
+            quirks: Quirks::NONE,
+            extras: &[],
+            subscriptions: Vec::new(),
+        }
+    }
+}
+
+/// What a device does differently from a good one, whichever client it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     Normal,
@@ -80,7 +112,7 @@ pub enum Behaviour {
 }
 
 /// What the device asks of whoever runs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Send these bytes after those given before.
     Send(Vec<u8>),
@@ -91,7 +123,7 @@ pub enum Output {
 }
 
 /// How far the device came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The gateway answered the Connect with Ok.
     Admitted,
@@ -99,7 +131,25 @@ pub enum Event {
     Described,
     /// The gateway wrote to a resource, and something changed; how that is called.
     Written(&'static str),
-    /// The gateway answered otherwise, or not at all; why, as far as it said so.
+    /// The gateway sent a Start Stream, and was answered with Ok; an interval of `None` is a stream
+    /// of events.
+    StreamStarted {
+        id: StreamId,
+        resource: Resource,
+        interval: Option<Duration>,
+    },
+    /// The gateway sent a Start Stream, and was answered with Error.
+    StreamRefused { id: StreamId },
+    /// The gateway sent a Stop Stream, open or not.
+    StreamStopped { id: StreamId },
+    /// What came of something that the device asked: the payload of the Ok, or what the Error says.
+    Answered {
+        ask: AskId,
+        answer: Result<Option<Value>, String>,
+    },
+    /// A value came on a stream that the device opened.
+    Pushed { ask: AskId, value: Value },
+    /// The gateway answered the Connect otherwise, or not at all; why, as far as it said so.
     Refused(String),
     /// The conversation ended after it was admitted, or without ever having begun; why.
     Disconnected(String),
@@ -116,7 +166,24 @@ pub struct Device {
     /// Bytes that are no whole frame yet.
     received: Vec<u8>,
     held_back: VecDeque<(Instant, Vec<u8>)>,
+    /// Of the Runs in one packet, where they are answered in another order.
+    swapped: Vec<Message>,
+    streams: Streams,
+    asking: Asking,
+    /// When it waits no longer for the answer to its Connect. Its patience begins with the first
+    /// call that tells the time.
+    gives_up: Option<Instant>,
+    /// Messages sent, for those that differ from one to the next.
+    sent: u64,
     outputs: VecDeque<Output>,
+}
+
+/// What a Run came to.
+#[derive(Debug)]
+struct Ran {
+    resource: Resource,
+    output: Option<Value>,
+    changed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,13 +223,22 @@ impl Device {
             config.credential = credential.to_string();
         }
         let info = std::mem::take(&mut config.info);
+        let mut resources = Resources::new(info, lacking, link, state.clone());
+        if !config.quirks.keeps_streams && !state.streams.open.is_empty() {
+            resources.state_mut().streams.open.clear();
+        }
         let mut device = Self {
+            resources: resources.with_extras(config.extras),
+            streams: Streams::new(&config.quirks),
+            asking: Asking::default(),
             config,
-            resources: Resources::new(info, lacking, link, state.clone()),
             began: state,
             phase: Phase::Deaf,
             received: Vec::new(),
             held_back: VecDeque::new(),
+            swapped: Vec::new(),
+            gives_up: None,
+            sent: 0,
             outputs: VecDeque::new(),
         };
         match &device.config.behaviour {
@@ -196,6 +272,9 @@ impl Device {
             received.drain(..start);
             self.received = received;
         }
+        while let Some(answer) = self.swapped.pop() {
+            self.send(&answer);
+        }
     }
 
     /// Does what is due; harmless when called early or twice.
@@ -203,6 +282,12 @@ impl Device {
         while let Some((_, answer)) = self.held_back.pop_front_if(|(due, _)| *due <= now) {
             self.outputs.push_back(Output::Send(answer));
         }
+        if let (Phase::Connecting, Some(patience)) = (self.phase, self.config.quirks.patience)
+            && *self.gives_up.get_or_insert(now + patience) <= now
+        {
+            return self.end("the Connect was not answered in time".to_owned());
+        }
+        self.send_samples(now);
         let Phase::Up {
             keep_alive,
             drop,
@@ -215,7 +300,9 @@ impl Device {
         if leave.is_some_and(|leave| leave <= now) {
             self.leave();
         } else if drop.is_some_and(|drop| drop <= now) {
-            self.end("the device dropped the link".to_owned());
+            let has_rebooted = self.state().panel.reboots != self.began.panel.reboots;
+            let why = if has_rebooted { REBOOTS } else { DROPPED };
+            self.end(why.to_owned());
         } else if keep_alive.is_some_and(|due| due <= now) {
             self.keep_alive(now);
         }
@@ -237,8 +324,14 @@ impl Device {
                 drop,
                 leave,
                 ..
-            } => [keep_alive, drop, leave],
-            _ => [None; 3],
+            } => [keep_alive, drop, leave, self.streams.poll_timeout()],
+            Phase::Connecting if self.config.quirks.patience.is_some() => [
+                Some(self.gives_up.unwrap_or(Instant::ZERO)),
+                None,
+                None,
+                None,
+            ],
+            _ => [None; 4],
         };
         due.into_iter().chain([held_back]).flatten().min()
     }
@@ -276,13 +369,21 @@ impl Device {
         };
         let len = frame.body.end;
         let body = &received[frame.body];
-        message::decode(self.config.dialect, frame.message_type, body)
-            .map(|message| Some((message, len)))
-            .map_err(|error| error.to_string())
+        wire::decode(
+            self.config.dialect,
+            &self.config.quirks,
+            frame.message_type,
+            body,
+        )
+        .map(|message| Some((message, len)))
+        .map_err(|error| error.to_string())
     }
 
     fn handle_message(&mut self, message: Message, now: Instant) {
+        let is_connecting = matches!(self.phase, Phase::Connecting);
         match (self.phase, message) {
+            (_, Message::Disconnect { .. })
+                if self.config.quirks.ignores_disconnect && !is_connecting => {}
             (
                 _,
                 Message::Disconnect {
@@ -297,7 +398,9 @@ impl Device {
 
     fn handle_verdict(&mut self, message: Message, now: Instant) {
         match message {
-            Message::Ok(Answer { stream_id, .. }) if stream_id == Some(CONNECT_ID) => {
+            Message::Ok(Answer { stream_id, .. })
+                if stream_id == Some(CONNECT_ID) || self.config.quirks.takes_any_ok =>
+            {
                 self.admitted(now);
             }
             Message::Error(answer) if answer.stream_id == Some(CONNECT_ID) => {
@@ -326,6 +429,8 @@ impl Device {
             is_echoed: true,
         };
         self.report(Event::Admitted);
+        self.go_on_with_streams(now);
+        self.subscribe_next();
     }
 
     /// Whether nothing is sent any more once it is admitted.
@@ -335,7 +440,8 @@ impl Device {
 
     fn interval(&self) -> Duration {
         let asked = self.config.keep_alive.filter(|seconds| *seconds > 0);
-        Duration::from_secs(asked.unwrap_or(KEEP_ALIVE_DEFAULT))
+        let asked = Duration::from_secs(asked.unwrap_or(KEEP_ALIVE_DEFAULT));
+        self.config.quirks.keep_alive.unwrap_or(asked)
     }
 
     fn keep_alive(&mut self, now: Instant) {
@@ -363,52 +469,104 @@ impl Device {
     }
 
     fn serve(&mut self, message: Message, now: Instant) {
-        let mut told = None;
-        let (stream_id, result) = match message {
-            // It hears nothing, so nothing changes it.
-            Message::Run(_) if self.is_mute() => return,
-            Message::Run(run) => (run.stream_id, self.run(&run, &mut told, now)),
+        if self.is_mute() {
+            return;
+        }
+        match message {
+            Message::Run(run) => self.serve_run(&run, now),
             Message::Describe {
                 stream_id,
                 resource,
                 ..
-            } => (stream_id, self.describe(resource.as_ref()).map(Some)),
-            Message::StartStream { stream_id, .. } | Message::StopStream { stream_id, .. } => {
-                (stream_id, Err(Denial::Unknown))
+            } => {
+                let described = self.describe(resource.as_ref(), now);
+                self.answer(stream_id, described, now);
             }
-            // Answers to nothing that was asked, and data of no stream.
-            _ => return,
-        };
-        if stream_id.is_some() {
-            self.answer(&answer_of(stream_id, result), now);
+            Message::StartStream {
+                stream_id,
+                resource,
+                parameters,
+            } => self.start_stream(stream_id, resource.as_ref(), parameters.as_ref(), now),
+            Message::StopStream { stream_id, .. } => self.stop_stream(stream_id, now),
+            Message::StreamData(data) => self.take_data(data, now),
+            Message::Ok(answer) => self.take_answer(answer, true, now),
+            Message::Error(answer) => self.take_answer(answer, false, now),
+            Message::Connect(_)
+            | Message::Disconnect { .. }
+            | Message::KeepAlive
+            | Message::Unknown(_) => {}
         }
+    }
+
+    fn serve_run(&mut self, run: &Run, now: Instant) {
+        let input = run.payload.as_ref();
+        let found = self.resources.find(run.resource.as_ref());
+        let ran = found.and_then(|resource| self.run(resource, input, now));
+        let told = match &ran {
+            Ok(Ran {
+                changed: true,
+                resource,
+                ..
+            }) => Some(Event::Written(resource.name())),
+            Ok(ran) if ran.resource == Resource::Info && run.stream_id.is_some() => {
+                Some(Event::Described)
+            }
+            _ => None,
+        };
+        let change = ran.as_ref().ok().map(|ran| {
+            let is_echoed =
+                self.config.quirks.echoes_runs && input.is_some() && ran.resource.takes_input();
+            (ran.resource, ran.changed || is_echoed)
+        });
+        let nobody = self.config.quirks.answers_unasked.then_some(0);
+        let answer = ran.map(|ran| ran.output);
+        self.answer(run.stream_id.or(nobody), answer, now);
         self.outputs.extend(told.map(Output::Report));
+        if let Some((resource, true)) = change {
+            self.tell_change(resource, None, now);
+        }
+        self.reboot_if_told(now);
     }
 
     fn run(
         &mut self,
-        run: &Run,
-        told: &mut Option<Event>,
+        resource: Resource,
+        input: Option<&Value>,
         now: Instant,
-    ) -> Result<Option<Value>, Denial> {
-        let resource = self.resources.find(run.resource.as_ref())?;
+    ) -> Result<Ran, Denial> {
         let before = self.state().clone();
-        let answer = self.resources.run(resource, run.payload.as_ref())?;
-        if !Arc::ptr_eq(&before, self.state()) {
-            *told = Some(Event::Written(resource.name()));
+        let output = self.resources.run(resource, input, now)?;
+        let changed = !Arc::ptr_eq(&before, self.state());
+        if changed {
             self.follow(now);
-        } else if resource == Resource::Info && run.stream_id.is_some() {
-            *told = Some(Event::Described);
         }
-        Ok(answer)
+        Ok(Ran {
+            resource,
+            output,
+            changed,
+        })
     }
 
-    fn describe(&self, resource: Option<&Value>) -> Result<Value, Denial> {
+    fn describe(&self, resource: Option<&Value>, now: Instant) -> Result<Option<Value>, Denial> {
+        if self.config.quirks.lacks_describe {
+            return Err(Denial::Unknown);
+        }
         if resource.is_none() {
-            return Ok(self.resources.list());
+            return Ok(Some(self.resources.list()));
         }
         let resource = self.resources.find(resource)?;
-        Ok(self.resources.sample(resource))
+        Ok(self.resources.sample(resource, now))
+    }
+
+    /// Drops the link behind the answers that are on their way.
+    fn reboot_if_told(&mut self, now: Instant) {
+        if self.state().panel.reboots == self.began.panel.reboots {
+            return;
+        }
+        let last = self.held_back.back().map_or(now, |(due, _)| *due);
+        if let Phase::Up { drop, .. } = &mut self.phase {
+            *drop = Some(last);
+        }
     }
 
     /// Sets out for where it is told to be, or stays if that is here again.
@@ -434,18 +592,37 @@ impl Device {
         self.end(why);
     }
 
-    fn answer(&mut self, answer: &Message, now: Instant) {
+    /// Answers a request, if it wants an answer.
+    fn answer(
+        &mut self,
+        stream_id: Option<StreamId>,
+        result: Result<Option<Value>, Denial>,
+        now: Instant,
+    ) {
+        if stream_id.is_none() {
+            return;
+        }
+        let answer = answer_of(stream_id, result);
+        if self.config.quirks.swaps_answers && self.config.behaviour == Behaviour::Normal {
+            self.swapped.push(answer);
+        } else {
+            self.say(&answer, now);
+        }
+    }
+
+    /// Sends what belongs to an answer, as late as the device answers.
+    fn say(&mut self, message: &Message, now: Instant) {
         match self.config.behaviour {
             _ if self.is_mute() => {}
             Behaviour::Slow(delay) => {
-                let bytes = self.encoded(answer);
+                let bytes = self.encoded(message);
                 self.held_back.push_back((now + delay, bytes));
                 let is_full = self.held_back.len() > HELD_BACK_MAX;
                 let oldest = self.held_back.pop_front_if(|_| is_full);
                 self.outputs
                     .extend(oldest.map(|(_, bytes)| Output::Send(bytes)));
             }
-            _ => self.send(answer),
+            _ => self.send(message),
         }
     }
 
@@ -465,10 +642,13 @@ impl Device {
         self.outputs.push_back(Output::Send(bytes));
     }
 
-    fn encoded(&self, message: &Message) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        message::encode(self.config.dialect, message, &mut bytes);
-        bytes
+    fn encoded(&mut self, message: &Message) -> Vec<u8> {
+        self.sent += 1;
+        let backwards = self.sent.is_multiple_of(2);
+        let Config {
+            dialect, quirks, ..
+        } = &self.config;
+        wire::encode(*dialect, quirks, message, backwards)
     }
 
     fn end(&mut self, why: String) {
@@ -483,6 +663,7 @@ impl Device {
         };
         self.phase = Phase::Closed;
         self.held_back.clear();
+        self.answer_all_in_vain();
         self.report(event);
     }
 

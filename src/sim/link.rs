@@ -1,4 +1,4 @@
-//! The device end of a link, over TCP.
+//! The device end of a link, over TCP or a WebSocket.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,11 +17,12 @@ use crate::device::LinkKind;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
 use crate::link::noise::{Initiator, NoiseError, Responder, Transport};
-use crate::sim::tls::{self, Tls};
-
-/// How long the end of a tls link may take to be said.
-const FAREWELL: Duration = Duration::from_secs(1);
 use crate::link::random::RandomError;
+use crate::sim::tls::{self, Tls};
+use crate::sim::websocket::WebSocket;
+
+/// How long the end of a link may take to be said.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The most ciphertext that one read takes. It lives on the stack of the reading function, so an
 /// idle link has no buffer.
@@ -67,6 +68,9 @@ pub enum LinkError {
     /// Why TLS failed, in words.
     #[error("{0}")]
     Tls(String),
+    /// Why no WebSocket came about, or went on, in words.
+    #[error("the WebSocket failed: {0}")]
+    WebSocket(String),
     #[error("no fresh key could be made: {0}")]
     Random(#[from] RandomError),
 }
@@ -85,6 +89,7 @@ enum Path {
     Plain(TcpStream),
     Aes(TcpStream, Box<Transport>),
     Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocket>, &'static str),
 }
 
 impl Link {
@@ -107,9 +112,31 @@ impl Link {
         }
     }
 
+    /// Makes the handshakes of a WebSocket, over a connection that this end dialled. They have no
+    /// deadline of their own.
+    ///
+    /// # Errors
+    /// Any [`LinkError`]; the connection is closed with it.
+    pub async fn open_websocket(stream: TcpStream, security: &Security) -> Result<Self, LinkError> {
+        let host = stream.peer_addr()?.to_string();
+        let (socket, kind) = match security {
+            Security::Plain => (WebSocket::open(Box::new(stream), &host).await?, "websocket"),
+            Security::Tls(tls) => {
+                let stream = secure(stream, tls, Role::Dialled).await.map_err(told)?;
+                (WebSocket::open(stream, &host).await?, "websocket, tls")
+            }
+            Security::Aes(_) => {
+                let why = "it carries no aes link".to_owned();
+                return Err(LinkError::WebSocket(why));
+            }
+        };
+        Ok(Self::new(Path::WebSocket(Box::new(socket), kind)))
+    }
+
     /// What secures it, in a few words: `tls 1.3, resumed`.
     pub fn kind(&self) -> &'static str {
         match &self.path {
+            Path::WebSocket(_, kind) => kind,
             Path::Plain(_) => "plain",
             Path::Aes(..) => "aes",
             Path::Tls(stream) => kind_of(stream),
@@ -149,16 +176,19 @@ impl Link {
                 stream.write_all(plain).await.map_err(told)?;
                 stream.flush().await.map_err(told)?;
             }
+            Path::WebSocket(socket, _) => socket.write(plain).await?,
         }
         Ok(())
     }
 
-    /// Ends the link: on tls the other end is told so, if it listens.
+    /// Ends the link: on tls and WebSockets the other end is told so, if it listens.
     pub async fn close(self) {
-        if let Path::Tls(mut stream) = self.path {
-            // Whoever does not take it finds the end of the stream.
-            let _ = timeout(FAREWELL, stream.shutdown()).await;
-        }
+        // Whoever does not take it finds the end of the stream.
+        let _ = match self.path {
+            Path::Tls(mut stream) => timeout(FAREWELL, stream.shutdown()).await,
+            Path::WebSocket(socket, _) => timeout(FAREWELL, socket.close()).await,
+            Path::Plain(_) | Path::Aes(..) => return,
+        };
     }
 
     const fn new(path: Path) -> Self {
@@ -180,12 +210,13 @@ impl Link {
                 Pin::new(stream).poll_read(context, &mut buffer)
             }
             Path::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Path::WebSocket(socket, _) => return socket.poll_read(context, plain),
         };
         ready!(read).map_err(told)?;
         let bytes = buffer.filled();
         match &mut self.path {
             _ if bytes.is_empty() => return Poll::Ready(Err(LinkError::Closed)),
-            Path::Plain(_) | Path::Tls(_) => plain.extend_from_slice(bytes),
+            Path::Plain(_) | Path::Tls(_) | Path::WebSocket(..) => plain.extend_from_slice(bytes),
             Path::Aes(_, cipher) => cipher.decrypt(bytes, plain)?,
         }
         Poll::Ready(Ok(()))

@@ -6,8 +6,14 @@ use std::iter::Sum;
 use std::net::SocketAddr;
 use std::ops::Add;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+
+use super::ask::AskId;
+use super::resources::Resource;
+use crate::codec::message::StreamId;
+use crate::codec::pson::Value;
 
 /// The texts that are counted apart; whatever comes after so many different ones is counted as
 /// [`OTHER`], since some of them come from the gateway.
@@ -16,7 +22,7 @@ const OTHER: &str = "other reasons";
 
 /// What happened to a device. Each `Opened` is followed by exactly one `Ended` before the next,
 /// unless the device is stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// It waits here for the gateway: told by a [fleet](super::fleet::Fleet) when the device
     /// starts, and whenever it was told to listen again.
@@ -33,6 +39,24 @@ pub enum Event {
     Described,
     /// The gateway has written to this resource, and changed something.
     Written(&'static str),
+    /// The gateway has sent a Start Stream and got an Ok; an interval of `None` is a stream of
+    /// events.
+    StreamStarted {
+        id: StreamId,
+        resource: Resource,
+        interval: Option<Duration>,
+    },
+    /// The gateway has sent a Start Stream and got an Error.
+    StreamRefused(StreamId),
+    /// The gateway has sent a Stop Stream, whether or not it was open.
+    StreamStopped(StreamId),
+    /// What came of something that the device asked: the payload of the Ok, or why not.
+    Answered {
+        ask: AskId,
+        answer: Result<Option<Value>, String>,
+    },
+    /// A value came on a stream that the device opened.
+    Pushed { ask: AskId, value: Value },
     /// The gateway answered the Connect otherwise, or not at all; why, as far as it said so.
     Refused(String),
     /// The TCP connection is closed; why.
@@ -62,6 +86,11 @@ impl Event {
             Self::Admitted => "admitted",
             Self::Described => "described",
             Self::Written(_) => "written",
+            Self::StreamStarted { .. } => "stream-started",
+            Self::StreamRefused(_) => "stream-refused",
+            Self::StreamStopped(_) => "stream-stopped",
+            Self::Answered { .. } => "answered",
+            Self::Pushed { .. } => "pushed",
             Self::Refused(_) => "refused",
             Self::Ended(_) => "ended",
         }
@@ -73,7 +102,15 @@ impl Event {
             Self::Unreachable(why) | Self::Refused(why) | Self::Ended(why) => Some(("reason", why)),
             Self::Linked(kind) => Some(("link", kind)),
             Self::Written(resource) => Some(("resource", resource)),
-            Self::Listens(_) | Self::Opened | Self::Admitted | Self::Described => None,
+            Self::StreamStarted { resource, .. } => Some(("resource", resource.name())),
+            Self::Answered { answer, .. } => Some(("reason", answer.as_ref().err()?)),
+            Self::Listens(_)
+            | Self::Opened
+            | Self::Admitted
+            | Self::Described
+            | Self::StreamRefused(_)
+            | Self::StreamStopped(_)
+            | Self::Pushed { .. } => None,
         }
     }
 }
@@ -89,7 +126,7 @@ impl fmt::Display for Event {
 }
 
 /// An event with the number of its device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     pub device: u32,
     pub event: Event,
@@ -114,13 +151,25 @@ pub struct Counts {
     pub described: u64,
     /// Writes that changed something.
     pub written: u64,
+    /// Start Streams of the gateway that were answered with Ok.
+    pub streams_started: u64,
+    /// Stop Streams of the gateway.
+    pub streams_stopped: u64,
+    /// Asks of the device that came to something, good or bad.
+    pub answered: u64,
+    /// Values that came on streams of the device.
+    pub pushed: u64,
     pub refused: u64,
 }
 
 impl Counts {
     fn count(&mut self, event: &Event) {
         match event {
-            Event::Listens(_) => {}
+            Event::Listens(_) | Event::StreamRefused(_) => {}
+            Event::StreamStarted { .. } => self.streams_started += 1,
+            Event::StreamStopped(_) => self.streams_stopped += 1,
+            Event::Answered { .. } => self.answered += 1,
+            Event::Pushed { .. } => self.pushed += 1,
             Event::Opened => {
                 self.links += 1;
                 self.open = 1;
@@ -157,6 +206,10 @@ impl Add for Counts {
             lost: self.lost + other.lost,
             described: self.described + other.described,
             written: self.written + other.written,
+            streams_started: self.streams_started + other.streams_started,
+            streams_stopped: self.streams_stopped + other.streams_stopped,
+            answered: self.answered + other.answered,
+            pushed: self.pushed + other.pushed,
             refused: self.refused + other.refused,
         }
     }
@@ -234,7 +287,15 @@ impl Tally {
             Event::Refused(_) => &mut self.refused,
             Event::Ended(_) => &mut self.ended,
             Event::Unreachable(_) => &mut self.unreachable,
-            Event::Listens(_) | Event::Opened | Event::Admitted | Event::Described => return,
+            Event::Listens(_)
+            | Event::Opened
+            | Event::Admitted
+            | Event::Described
+            | Event::StreamStarted { .. }
+            | Event::StreamRefused(_)
+            | Event::StreamStopped(_)
+            | Event::Answered { .. }
+            | Event::Pushed { .. } => return,
         };
         let Some((_, why)) = event.detail() else {
             return;

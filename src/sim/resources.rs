@@ -8,8 +8,10 @@ use crate::device::LinkKind;
 use crate::identity::CREDENTIAL_MAX;
 use crate::link::link_key::{LINK_KEY_LEN, LinkKey};
 use crate::sim::info::Info;
+use crate::sim::panel;
 use crate::sim::state::DeviceState;
 use crate::sim::tls;
+use crate::time::Instant;
 
 /// The codes of an Error, as in HTTP.
 const BAD_INPUT: u64 = 400;
@@ -23,10 +25,49 @@ pub enum Resource {
     Ssl,
     Key,
     Slaves,
+    Temperature,
+    Humidity,
+    /// Seconds.
+    Counter,
+    Relay,
+    Sum,
+    /// Careless: a Run without an input empties it.
+    Display,
+    /// The device drops its link once it has answered.
+    Reboot,
+    Beep,
+    /// Its name and what it tells are markup and what moves a terminal.
+    Hostile,
 }
 
 impl Resource {
-    pub const ALL: [Self; 5] = [Self::Info, Self::Ip, Self::Ssl, Self::Key, Self::Slaves];
+    /// What every device has for its gateway.
+    pub const BASE: [Self; 5] = [Self::Info, Self::Ip, Self::Ssl, Self::Key, Self::Slaves];
+
+    /// Sensors, switches and buttons.
+    pub const PANEL: [Self; 8] = [
+        Self::Temperature,
+        Self::Humidity,
+        Self::Counter,
+        Self::Relay,
+        Self::Sum,
+        Self::Display,
+        Self::Reboot,
+        Self::Beep,
+    ];
+
+    /// The same and [`Resource::Hostile`].
+    pub const HOSTILE_PANEL: [Self; 9] = [
+        Self::Temperature,
+        Self::Humidity,
+        Self::Counter,
+        Self::Relay,
+        Self::Sum,
+        Self::Display,
+        Self::Reboot,
+        Self::Beep,
+        Self::Hostile,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -35,22 +76,40 @@ impl Resource {
             Self::Ssl => "security/ssl",
             Self::Key => "security/key",
             Self::Slaves => "slaves",
+            Self::Temperature => "temperature",
+            Self::Humidity => "humidity",
+            Self::Counter => "counter",
+            Self::Relay => "relay",
+            Self::Sum => "sum",
+            Self::Display => "display",
+            Self::Reboot => "reboot",
+            Self::Beep => "beep",
+            Self::Hostile => panel::HOSTILE_NAME,
         }
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|resource| resource.name() == name)
+        let all = Self::BASE.into_iter().chain(Self::HOSTILE_PANEL);
+        all.into_iter().find(|resource| resource.name() == name)
     }
 
-    /// As Describe numbers it: 2 takes, 3 tells, 4 does both.
+    /// As Describe numbers it: 1 does something, 2 takes, 3 tells, 4 takes and tells.
     const fn function(self) -> u64 {
         match self {
-            Self::Key => 2,
-            Self::Info => 3,
-            Self::Ip | Self::Ssl | Self::Slaves => 4,
+            Self::Reboot | Self::Beep => 1,
+            Self::Key | Self::Display => 2,
+            Self::Info | Self::Temperature | Self::Humidity | Self::Counter | Self::Hostile => 3,
+            Self::Ip | Self::Ssl | Self::Slaves | Self::Relay | Self::Sum => 4,
         }
+    }
+
+    /// Whether it does something and neither takes nor tells anything.
+    pub const fn is_action(self) -> bool {
+        self.function() == 1
+    }
+
+    pub const fn takes_input(self) -> bool {
+        matches!(self.function(), 2 | 4)
     }
 
     /// Whether it is closed to plain links.
@@ -74,6 +133,7 @@ pub enum Denial {
 #[derive(Clone, Debug)]
 pub struct Resources {
     info: Info,
+    extras: &'static [Resource],
     lacking: BTreeSet<Resource>,
     link: LinkKind,
     state: Arc<DeviceState>,
@@ -89,14 +149,34 @@ impl Resources {
     ) -> Self {
         Self {
             info,
+            extras: &[],
             lacking,
             link,
             state,
         }
     }
 
+    /// With these beside the base.
+    #[must_use]
+    pub const fn with_extras(mut self, extras: &'static [Resource]) -> Self {
+        self.extras = extras;
+        self
+    }
+
     pub const fn state(&self) -> &Arc<DeviceState> {
         &self.state
+    }
+
+    /// Changes what is kept beside the resources.
+    pub fn state_mut(&mut self) -> &mut DeviceState {
+        Arc::make_mut(&mut self.state)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Resource> {
+        let all = Resource::BASE
+            .into_iter()
+            .chain(self.extras.iter().copied());
+        all.filter(|resource| !self.lacking.contains(resource))
     }
 
     /// Which of them has this name.
@@ -106,7 +186,7 @@ impl Resources {
     pub fn find(&self, name: Option<&Value>) -> Result<Resource, Denial> {
         let found = name.and_then(Value::as_str).and_then(Resource::named);
         let resource = found
-            .filter(|resource| !self.lacking.contains(resource))
+            .filter(|found| self.all().any(|resource| resource == *found))
             .ok_or(Denial::Unknown)?;
         if resource.is_guarded() && self.link == LinkKind::Plain {
             let why = format!("{} is closed to plain links", resource.name());
@@ -127,69 +207,114 @@ impl Resources {
         &mut self,
         resource: Resource,
         input: Option<&Value>,
+        now: Instant,
     ) -> Result<Option<Value>, Denial> {
         let input = input.filter(|input| **input != Value::Null);
-        if let Some(input) = input {
-            self.write(resource, input).map_err(|why| Denial::Because {
-                code: BAD_INPUT,
-                why,
-            })?;
-        } else if resource == Resource::Key {
-            let why = KEY_WANTED.to_owned();
-            return Err(Denial::Because {
-                code: BAD_INPUT,
-                why,
-            });
-        }
-        Ok(self.output(resource))
+        let written = match (resource, input) {
+            (Resource::Key, None) => Err(KEY_WANTED.to_owned()),
+            (Resource::Display, None) => self.write(resource, &"".into()),
+            (Resource::Reboot | Resource::Beep, _) => self.write(resource, &Value::Null),
+            (_, None) => Ok(()),
+            (_, Some(input)) => self.write(resource, input),
+        };
+        written.map_err(|why| Denial::Because {
+            code: BAD_INPUT,
+            why,
+        })?;
+        Ok(self.output(resource, now))
     }
 
     /// What Describe tells of all of them.
     pub fn list(&self) -> Value {
-        let has = |resource: &Resource| !self.lacking.contains(resource);
-        let there = Resource::ALL.into_iter().filter(has);
-        let functions =
-            there.map(|resource| (resource.name(), Value::map([("fn", resource.function())])));
+        let functions = self
+            .all()
+            .map(|resource| (resource.name(), Value::map([("fn", resource.function())])));
         Value::map(functions)
     }
 
     /// What Describe tells of one: what it takes and what it tells, by the state that it is in.
-    /// A secret is shown as an empty one.
-    pub fn sample(&self, resource: Resource) -> Value {
-        let output = self.output(resource);
-        let input = match resource {
-            Resource::Info => None,
-            Resource::Ip | Resource::Slaves => output.clone(),
+    /// A secret is shown as an empty one. `None` where it takes and tells nothing.
+    pub fn sample(&self, resource: Resource, now: Instant) -> Option<Value> {
+        let input = self.input(resource).map(|input| ("in", input));
+        let output = self.output(resource, now).map(|output| ("out", output));
+        let has_any = input.is_some() || output.is_some();
+        has_any.then(|| Value::map(input.into_iter().chain(output)))
+    }
+
+    /// What a stream of it shows: what it tells, or else what was written to it. `None` where
+    /// there is nothing to show.
+    pub fn shown(&self, resource: Resource, now: Instant) -> Option<Value> {
+        match resource {
+            Resource::Key => None,
+            Resource::Display => self.input(resource),
+            _ => self.output(resource, now),
+        }
+    }
+
+    /// What was written to it, with a secret as an empty one.
+    pub fn input(&self, resource: Resource) -> Option<Value> {
+        let panel = &self.state.panel;
+        match resource {
+            Resource::Info
+            | Resource::Temperature
+            | Resource::Humidity
+            | Resource::Counter
+            | Resource::Hostile
+            | Resource::Reboot
+            | Resource::Beep => None,
+            Resource::Ip => Some(self.state.ip.to_value()),
+            Resource::Slaves => Some(self.slaves()),
+            Resource::Relay => Some(panel.relay()),
+            Resource::Sum => Some(panel.summands()),
+            Resource::Display => Some(panel.display.as_ref().into()),
             Resource::Ssl => Some(Value::map([
                 ("enabled", Value::from(self.state.ssl.enabled)),
                 ("root", "".into()),
                 ("credential", "".into()),
             ])),
             Resource::Key => Some(Value::map([("key", Value::Bytes(Vec::new()))])),
-        };
-        let input = input.map(|input| ("in", input));
-        let output = output.map(|output| ("out", output));
-        Value::map(input.into_iter().chain(output))
+        }
     }
 
-    fn output(&self, resource: Resource) -> Option<Value> {
+    /// What it tells.
+    pub fn output(&self, resource: Resource, now: Instant) -> Option<Value> {
+        let (panel, seed) = (&self.state.panel, u64::from(self.info.id));
         match resource {
+            Resource::Temperature => Some(panel::temperature(seed, now)),
+            Resource::Humidity => Some(panel::humidity(seed, now)),
+            Resource::Counter => Some(panel::counter(now)),
+            Resource::Hostile => Some(panel::hostile()),
+            Resource::Relay => Some(panel.relay()),
+            Resource::Sum => Some(panel.sum()),
             Resource::Info => Some(self.info.to_value()),
             Resource::Ip => Some(self.state.ip.to_value()),
             Resource::Ssl => Some(Value::map([("enabled", self.state.ssl.enabled)])),
-            Resource::Key => None,
-            Resource::Slaves => Some(Value::map([
-                ("rs485", ids(&self.state.slaves.rs485)),
-                ("wiegand", ids(&self.state.slaves.wiegand)),
-            ])),
+            Resource::Slaves => Some(self.slaves()),
+            Resource::Key | Resource::Display | Resource::Reboot | Resource::Beep => None,
         }
+    }
+
+    fn slaves(&self) -> Value {
+        Value::map([
+            ("rs485", ids(&self.state.slaves.rs485)),
+            ("wiegand", ids(&self.state.slaves.wiegand)),
+        ])
     }
 
     fn write(&mut self, resource: Resource, input: &Value) -> Result<(), String> {
         let mut state = DeviceState::clone(&self.state);
         match resource {
-            // It only tells: an input is passed over.
-            Resource::Info => return Ok(()),
+            // They only tell: an input is passed over.
+            Resource::Info
+            | Resource::Temperature
+            | Resource::Humidity
+            | Resource::Counter
+            | Resource::Hostile => return Ok(()),
+            Resource::Relay => state.panel.switch_relay(input)?,
+            Resource::Sum => state.panel.add_up(input)?,
+            Resource::Display => state.panel.show(input)?,
+            Resource::Reboot => state.panel.reboots += 1,
+            Resource::Beep => state.panel.beeps += 1,
             Resource::Ip => state.ip = state.ip.merged(input)?,
             Resource::Ssl => write_ssl(&mut state, input)?,
             Resource::Key => state.key = Some(key(input)?),

@@ -9,12 +9,14 @@ mod tests;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::runner::Runner;
+use super::ask::{Ask, AskId};
 use super::info::Info;
 use super::link::Security;
 use super::report::{Counts, Reporter, Reports};
@@ -34,7 +36,17 @@ pub struct DeviceHandle {
     state: watch::Receiver<Arc<DeviceState>>,
     counts: watch::Receiver<Counts>,
     cut: Arc<Notify>,
+    orders: mpsc::UnboundedSender<Order>,
+    next_ask: AtomicU64,
     task: JoinHandle<()>,
+}
+
+/// Something that a device is told to ask.
+#[derive(Debug)]
+struct Order {
+    id: AskId,
+    ask: Ask,
+    confirmed: bool,
 }
 
 /// Starts a device that the gateway dials. It has one link at a time: a new one ends the older.
@@ -109,6 +121,25 @@ impl DeviceHandle {
         let mut address = self.address.clone();
         let address = address.wait_for(Option::is_some).await;
         address.ok().and_then(|address| *address)
+    }
+
+    /// Lets it ask this as soon as it is admitted. What comes of it is told as
+    /// [`Event::Answered`](super::report::Event::Answered) with this name, values of a stream as
+    /// [`Event::Pushed`](super::report::Event::Pushed).
+    pub fn ask(&self, ask: Ask) -> AskId {
+        self.order(ask, true)
+    }
+
+    /// The same for a server function whose answer it does not want: nothing is told of it.
+    pub fn ask_unconfirmed(&self, ask: Ask) -> AskId {
+        self.order(ask, false)
+    }
+
+    fn order(&self, ask: Ask, confirmed: bool) -> AskId {
+        let id = AskId(self.next_ask.fetch_add(1, Ordering::Relaxed));
+        // A device that has stopped asks nothing.
+        let _ = self.orders.send(Order { id, ask, confirmed });
+        id
     }
 
     /// What others on its network can learn of it.
@@ -192,7 +223,9 @@ fn start(
     let listens_at = listener.is_some().then_some(place.own);
     let (address, seen_address) = watch::channel(listens_at);
     let (state, seen_state) = watch::channel(Arc::new(state));
-    let runner = Runner::new(spec, place, reporter, cut.clone(), address, state);
+    let (orders, to_ask) = mpsc::unbounded_channel();
+    let next_ask = AtomicU64::new(spec.device.subscriptions.len() as u64);
+    let runner = Runner::new(spec, place, reporter, cut.clone(), to_ask, address, state);
     DeviceHandle {
         id,
         info,
@@ -200,6 +233,8 @@ fn start(
         state: seen_state,
         counts,
         cut,
+        orders,
+        next_ask,
         task: tokio::spawn(async move { runner.run(listener).await }),
     }
 }

@@ -28,6 +28,9 @@ pub struct Spec {
     /// What it keeps before anything was written to it. Its place and what secures its links are
     /// put in when it starts; a device that begins with tls may have a link key here to go back to.
     pub state: DeviceState,
+    /// Whether its bytes go over a WebSocket where it dials, at `/iotmp`: plain, or within tls. No
+    /// aes link does.
+    pub websocket: bool,
     /// The resources that it has not got.
     pub lacking: BTreeSet<Resource>,
     /// The mean pause before it dials again, once it is told to dial.
@@ -64,7 +67,8 @@ pub struct Dialling {
 }
 
 impl Spec {
-    /// A good device with this serial number: keep-alive 60 s, today's dialect, no credential.
+    /// A good device with this serial number: keep-alive 60 s, today's dialect, no credential,
+    /// with sensors and switches.
     pub fn new(id: u32, security: Security) -> Self {
         Self {
             id,
@@ -80,10 +84,13 @@ impl Spec {
                 keep_alive: Some(60),
                 dialect: Dialect::Current,
                 behaviour: Behaviour::Normal,
+                extras: &Resource::PANEL,
+                ..device::Config::default()
             },
             security,
             tls: tls::Options::default(),
             state: DeviceState::default(),
+            websocket: false,
             lacking: BTreeSet::new(),
             redial: REDIAL,
             opening: Opening::Proper,

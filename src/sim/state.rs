@@ -1,19 +1,25 @@
-//! What a simulated device keeps over its links and reboots: its flash.
+//! What a simulated device keeps over its links: its flash, its switches, and what streams it was
+//! asked for.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::link::link_key::LinkKey;
 use crate::sim::ip_config::IpConfig;
+use crate::sim::panel::Panel;
+use crate::sim::streams::Record;
 
-/// All that can be written to a device. `Debug` shows no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All that can be written to a device, and what it remembers of its streams. `Debug` shows no
+/// secret.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceState {
     pub ip: IpConfig,
     pub ssl: Ssl,
     /// The key of its aes links; `None`: its links are plain where they are not tls.
     pub key: Option<LinkKey>,
     pub slaves: Slaves,
+    pub panel: Panel,
+    pub streams: Record,
 }
 
 /// Whether the device's links are tls, and what it needs for that.

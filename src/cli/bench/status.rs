@@ -202,7 +202,15 @@ pub(super) async fn connect(
             match output {
                 Output::Send(bytes) => link.write(&bytes).await?,
                 Output::Report(Event::Described) => return Ok(link),
-                Output::Report(Event::Admitted | Event::Written(_)) => {}
+                Output::Report(
+                    Event::Admitted
+                    | Event::Written(_)
+                    | Event::StreamStarted { .. }
+                    | Event::StreamRefused { .. }
+                    | Event::StreamStopped { .. }
+                    | Event::Answered { .. }
+                    | Event::Pushed { .. },
+                ) => {}
                 Output::Report(Event::Refused(why) | Event::Disconnected(why)) => {
                     return Err(format!("device {id} could not connect: {why}").into());
                 }

@@ -20,7 +20,8 @@ use crate::sim::resources::Resource;
         dials the gateway (--dial), or the gateway dials it (--listen), until the gateway tells it \
         otherwise: it keeps what is written to it and does as it is told. On the way to the \
         gateway its bytes are encrypted with a link key (--link aes, the default), by TLS (--link \
-        tls), or not at all (--link plain). \
+        tls), or not at all (--link plain). Like stock clients it can take a WebSocket \
+        (--websocket), and behave as one of them (--like). \
         Devices can behave badly in many ways (--behaviour), to see what the gateway does about \
         it.\n\n\
         A gateway takes in only the devices that its accept filter allows; one that refuses \
@@ -45,6 +46,8 @@ use crate::sim::resources::Resource;
         gatehouse simulate --dial gateway:51212 --key fleet.key --count 20000 \\\n          \
             --start-rate 500 --churn 10m --quiet --for 1h\n      \
             a large fleet whose sessions break off after ten minutes on average\n  \
+        gatehouse simulate --dial 127.0.0.1:25204 --link plain --like linux --count 3\n      \
+            three devices that behave as the vendor's Linux client\n  \
         gatehouse simulate --dial 127.0.0.1:51212 --key fleet.key --behaviour half-handshake\n      \
             ten peers that begin a handshake and never finish it",
     group = ArgGroup::new("place").required(true)
@@ -162,11 +165,22 @@ pub struct Simulate {
         help_heading = "Who"
     )]
     pub(super) wiegand: Vec<u32>,
-    /// A resource that they have not got: device/info, network/ip, security/ssl, security/key or
-    /// slaves; can be given again
+    /// A resource that they have not got: device/info, network/ip, security/ssl, security/key,
+    /// slaves, or one of their sensors and switches: temperature, humidity, counter, relay, sum,
+    /// display, reboot, beep; can be given again
     #[arg(long, value_name = "RESOURCE", value_parser = resource, help_heading = "Who")]
     pub(super) without: Vec<Resource>,
+    /// They have one more resource, and a name, that are markup and what moves a terminal: to see
+    /// that nobody takes text of a device for more than text
+    #[arg(long, help_heading = "Who")]
+    pub(super) hostile_text: bool,
+    /// Whose client they behave as, with all that it does its own way [default: a good device]
+    #[arg(long, value_enum, conflicts_with = "dialect", help_heading = "Who")]
+    pub(super) like: Option<LikeArg>,
 
+    /// With --dial and --link plain or tls: over a WebSocket, at /iotmp of the gateway's HTTP port
+    #[arg(long, conflicts_with = "listen", help_heading = "Link")]
+    pub(super) websocket: bool,
     /// What protects the bytes
     #[arg(
         long,
@@ -227,7 +241,8 @@ pub struct Simulate {
     /// They make a whole TLS handshake each time they connect
     #[arg(long, help_heading = "Link")]
     pub(super) no_resumption: bool,
-    /// The keep-alive interval that they ask for, in whole seconds
+    /// The keep-alive interval that they ask for, in whole seconds; with --like, the one that they
+    /// keep to and ask nobody for
     #[arg(
         long,
         value_name = "TIME",
@@ -335,6 +350,22 @@ pub(super) enum DialectArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LikeArg {
+    /// The vendor's Linux client since 2026
+    Linux,
+    /// The vendor's microcontroller clients since 2026
+    Embedded,
+    /// The vendor's Linux client until 2026
+    Legacy,
+    /// July 2020, with field keys as every shipped encoder writes them
+    #[value(name = "2020")]
+    Of2020,
+    /// July 2020, with field keys as the pages of the time draw them
+    #[value(name = "2020-doc")]
+    Doc2020,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum BehaviourArg {
     /// They connect, keep alive and answer
     Normal,
@@ -364,7 +395,8 @@ pub(super) enum Format {
 
 fn resource(name: &str) -> Result<Resource, String> {
     Resource::named(name).ok_or_else(|| {
-        let names = Resource::ALL.map(Resource::name);
+        let all = Resource::BASE.into_iter().chain(Resource::PANEL);
+        let names: Vec<&str> = all.map(Resource::name).collect();
         format!("the resources are {}", names.join(", "))
     })
 }

@@ -5,13 +5,16 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use clap::error::ErrorKind;
 
-use super::args::{BehaviourArg, DialectArg, Simulate};
+use super::args::{BehaviourArg, DialectArg, LikeArg, LinkArg, Simulate};
 use super::security::{self, Securities};
 use crate::codec::dialect::Dialect;
 use crate::identity::{CREDENTIAL_MAX, NAME_MAX};
 use crate::sim::device::Behaviour;
 use crate::sim::fleet::Place;
 use crate::sim::link::Security;
+use crate::sim::panel::{HOSTILE_NAME, HOSTILE_TEXT};
+use crate::sim::quirks::Like;
+use crate::sim::resources::Resource;
 use crate::sim::spec::{Dialling, Opening, Spec};
 
 /// Files that the process has open besides those of its devices.
@@ -100,7 +103,11 @@ impl Iterator for Plan {
         spec.seed = spec.seed.wrapping_add(u64::from(spec.id));
         spec.device.device = spec.id.to_string();
         spec.device.info.id = spec.id;
-        spec.device.info.name = format!("simulated {}", spec.id);
+        spec.device.info.name = if spec.device.extras.contains(&Resource::Hostile) {
+            format!("{HOSTILE_NAME} {HOSTILE_TEXT} {}", spec.id)
+        } else {
+            format!("simulated {}", spec.id)
+        };
         self.securities.secure(&mut spec, index as usize);
         Some((spec, self.places.of(index)))
     }
@@ -133,6 +140,9 @@ fn common(arguments: &Simulate) -> Result<Spec, clap::Error> {
     if keep_alive.as_secs() == 0 || keep_alive.subsec_nanos() != 0 {
         return Err(wrong("--keep-alive is in whole seconds: 60s"));
     }
+    if arguments.websocket && arguments.link == LinkArg::Aes {
+        return Err(wrong("--websocket goes with --link plain or --link tls"));
+    }
     if arguments.churn.is_some() && arguments.behaviour != BehaviourArg::Normal {
         return Err(wrong("--churn goes with --behaviour normal only"));
     }
@@ -152,6 +162,14 @@ fn common(arguments: &Simulate) -> Result<Spec, clap::Error> {
         DialectArg::Legacy => Dialect::Legacy,
         DialectArg::Of2020 => Dialect::Doc2020,
     };
+    if arguments.hostile_text {
+        spec.device.extras = &Resource::HOSTILE_PANEL;
+    }
+    if let Some(like) = arguments.like {
+        like_of(like).apply(&mut spec.device);
+        spec.device.quirks.keep_alive = Some(keep_alive);
+    }
+    spec.websocket = arguments.websocket;
     spec.tls = security::options(arguments);
     spec.state.slaves.rs485.clone_from(&arguments.rs485);
     spec.state.slaves.wiegand.clone_from(&arguments.wiegand);
@@ -161,6 +179,16 @@ fn common(arguments: &Simulate) -> Result<Spec, clap::Error> {
     spec.seed = arguments.seed;
     behave(&mut spec, arguments);
     Ok(spec)
+}
+
+const fn like_of(like: LikeArg) -> Like {
+    match like {
+        LikeArg::Linux => Like::Linux,
+        LikeArg::Embedded => Like::Embedded,
+        LikeArg::Legacy => Like::Legacy,
+        LikeArg::Of2020 => Like::Of2020,
+        LikeArg::Doc2020 => Like::Doc2020,
+    }
 }
 
 fn behave(spec: &mut Spec, arguments: &Simulate) {

@@ -24,6 +24,8 @@ pub(super) struct Summary {
     described: u64,
     written: u64,
     written_by: BTreeMap<String, u64>,
+    streams_started: u64,
+    streams_stopped: u64,
     refused: u64,
     refused_by: BTreeMap<String, u64>,
     unreachable: u64,
@@ -50,6 +52,8 @@ impl Summary {
             described: counts.described,
             written: counts.written,
             written_by: tally.written,
+            streams_started: counts.streams_started,
+            streams_stopped: counts.streams_stopped,
             refused: counts.refused,
             refused_by: tally.refused,
             unreachable: counts.unreachable,
@@ -68,7 +72,7 @@ impl Summary {
 
     fn table(&self) -> String {
         let none = BTreeMap::new();
-        let rows: [(&str, u64, &BTreeMap<String, u64>); 10] = [
+        let rows: [(&str, u64, &BTreeMap<String, u64>); 12] = [
             ("devices started", self.started as u64, &none),
             ("connections opened", self.links, &self.ended_by),
             ("links made", self.linked, &self.linked_by),
@@ -77,6 +81,8 @@ impl Summary {
             ("times admitted", self.admitted, &none),
             ("times asked what they are", self.described, &none),
             ("times written to", self.written, &self.written_by),
+            ("streams started", self.streams_started, &none),
+            ("streams stopped", self.streams_stopped, &none),
             ("sessions lost", self.lost, &none),
             ("sessions at the end", self.up, &none),
         ];
@@ -124,7 +130,7 @@ mod tests {
         assert_eq!(lines[0], "devices started                   10");
         assert_eq!(lines[4], "times refused                      2");
         assert_eq!(lines[5], "                                   2  \\u{7}no");
-        assert_eq!(lines.len(), 11);
+        assert_eq!(lines.len(), 13);
     }
 
     #[test]

@@ -120,6 +120,37 @@ fn each_behaviour_is_another() {
 }
 
 #[test]
+fn devices_behave_as_the_client_that_is_named() {
+    use crate::sim::quirks::Like;
+    let of = |arguments: &str| {
+        let arguments = format!("--dial [::1]:1 --link plain {arguments}");
+        devices(&arguments).remove(0).0
+    };
+    for (name, like) in [
+        ("linux", Like::Linux),
+        ("embedded", Like::Embedded),
+        ("legacy", Like::Legacy),
+        ("2020", Like::Of2020),
+        ("2020-doc", Like::Doc2020),
+    ] {
+        let spec = of(&format!("--like {name} --keep-alive 9s"));
+        let mut expected = spec.device.clone();
+        like.apply(&mut expected);
+        expected.quirks.keep_alive = Some(Duration::from_secs(9));
+        assert_eq!(spec.device, expected);
+    }
+    let plain = of("");
+    assert_eq!(plain.device.extras, Resource::PANEL);
+    assert!(!plain.websocket);
+    assert!(of("--websocket").websocket);
+    let hostile = of("--hostile-text").device;
+    assert_eq!(hostile.extras, Resource::HOSTILE_PANEL);
+    assert!(hostile.info.name.contains("<script>"));
+    let problem = problem("--dial [::1]:1 --websocket --key a");
+    assert!(problem.contains("--link plain"), "{problem}");
+}
+
+#[test]
 fn what_does_not_go_together_is_told_in_one_line() {
     let base = "--dial 127.0.0.1:1 --link plain";
     for (arguments, expected) in [

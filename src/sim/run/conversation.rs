@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
-use super::improper;
 use super::runner::Runner;
+use super::{Order, improper};
 use crate::clock;
 use crate::sim::device::{self, Behaviour, Device, Output};
 use crate::sim::link::{Link, LinkError, Role, Security};
@@ -44,7 +44,14 @@ impl Runner {
         if let Some(bytes) = improper::first_bytes(&self.spec, &security, role, seed) {
             return Ok(improper::say_and_wait(stream, &bytes).await);
         }
-        let opened = timeout(PATIENCE, Link::open(stream, &security, role)).await;
+        let opening = async {
+            if self.spec.websocket && role == Role::Dialled {
+                Link::open_websocket(stream, &security).await
+            } else {
+                Link::open(stream, &security, role).await
+            }
+        };
+        let opened = timeout(PATIENCE, opening).await;
         Ok(match opened {
             Err(_) => "the handshake was not finished in time".to_owned(),
             Ok(Err(error)) => format!("no link came about: {error}"),
@@ -89,9 +96,37 @@ impl Runner {
             match broken {
                 Some(LinkError::Closed) => return why,
                 Some(error) => return error.to_string(),
-                None => broken = step(&mut link, &mut device).await.err(),
+                None => broken = self.step(&mut link, &mut device).await.err(),
             }
         }
+    }
+
+    /// Waits for bytes, for the device's deadline or for what it is to ask, whichever is first,
+    /// and lets the device have it.
+    async fn step(&self, link: &mut Link, device: &mut Device) -> Result<(), LinkError> {
+        // Made anew each time, so that an idle device keeps no buffer.
+        let mut received = Vec::new();
+        let mut order = None;
+        let result = tokio::select! {
+            result = link.read(&mut received) => result,
+            () = at(device.poll_timeout()) => Ok(()),
+            next = self.next_order(), if device.is_up() => {
+                order = Some(next);
+                Ok(())
+            }
+        };
+        let now = clock::now().instant;
+        device.handle_bytes(&received, now);
+        device.handle_timeout(now);
+        if let Some(Order { id, ask, confirmed }) = order {
+            device.ask(id, &ask, confirmed, now);
+            // What it leads to may be due at once.
+            device.handle_timeout(now);
+        }
+        if result.is_err() {
+            device.handle_closed();
+        }
+        result
     }
 
     /// Passes an event of the conversation on; answers with why the link ends, if it does.
@@ -100,29 +135,28 @@ impl Runner {
             device::Event::Admitted => (Event::Admitted, None),
             device::Event::Described => (Event::Described, None),
             device::Event::Written(resource) => (Event::Written(resource), None),
+            device::Event::StreamStarted {
+                id,
+                resource,
+                interval,
+            } => {
+                let event = Event::StreamStarted {
+                    id,
+                    resource,
+                    interval,
+                };
+                (event, None)
+            }
+            device::Event::StreamRefused { id } => (Event::StreamRefused(id), None),
+            device::Event::StreamStopped { id } => (Event::StreamStopped(id), None),
+            device::Event::Answered { ask, answer } => (Event::Answered { ask, answer }, None),
+            device::Event::Pushed { ask, value } => (Event::Pushed { ask, value }, None),
             device::Event::Refused(why) => (Event::Refused(why), Some("refused".to_owned())),
             device::Event::Disconnected(why) => return Some(why),
         };
         self.reporter.tell(event);
         why
     }
-}
-
-/// Waits for bytes or for the device's deadline, whichever is first, and lets the device have it.
-async fn step(link: &mut Link, device: &mut Device) -> Result<(), LinkError> {
-    // Made anew each time, so that an idle device keeps no buffer.
-    let mut received = Vec::new();
-    let result = tokio::select! {
-        result = link.read(&mut received) => result,
-        () = at(device.poll_timeout()) => Ok(()),
-    };
-    let now = clock::now().instant;
-    device.handle_bytes(&received, now);
-    device.handle_timeout(now);
-    if result.is_err() {
-        device.handle_closed();
-    }
-    result
 }
 
 async fn at(deadline: Option<Instant>) {

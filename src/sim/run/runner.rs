@@ -11,11 +11,11 @@ use futures_util::future::{Fuse, FusedFuture};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::conversation::PATIENCE;
-use super::{Place, known, listener_at, socket_of};
+use super::{Order, Place, known, listener_at, socket_of};
 use crate::sim::ip_config::Stance;
 use crate::sim::link::{Role, Security};
 use crate::sim::report::{Event, Reporter};
@@ -35,6 +35,8 @@ pub(super) struct Runner {
     pub(super) reporter: Reporter,
     place: Place,
     cut: Arc<Notify>,
+    /// What it is to ask. Locked by its conversation alone: it has one at a time.
+    orders: AsyncMutex<mpsc::UnboundedReceiver<Order>>,
     address: watch::Sender<Option<SocketAddr>>,
     state: watch::Sender<Arc<DeviceState>>,
     /// Its own address as its first link had it.
@@ -49,6 +51,7 @@ impl Runner {
         place: Place,
         reporter: Reporter,
         cut: Arc<Notify>,
+        orders: mpsc::UnboundedReceiver<Order>,
         address: watch::Sender<Option<SocketAddr>>,
         state: watch::Sender<Arc<DeviceState>>,
     ) -> Self {
@@ -61,6 +64,7 @@ impl Runner {
             reporter,
             place,
             cut,
+            orders: AsyncMutex::new(orders),
             address,
             state,
             local: OnceLock::new(),
@@ -249,6 +253,15 @@ impl Runner {
         let tls = Tls::new(root, &self.spec.tls)?;
         *kept = Some(tls.clone());
         Ok(tls)
+    }
+
+    /// The next thing that it is told to ask. Nothing is lost if the future is dropped.
+    pub(super) async fn next_order(&self) -> Order {
+        match self.orders.lock().await.recv().await {
+            Some(order) => order,
+            // Nobody is left to tell it, and it is about to be stopped.
+            None => std::future::pending().await,
+        }
     }
 
     fn tell_ended(&self, why: &str) {

@@ -1,3 +1,4 @@
+mod streams;
 mod told;
 
 use std::net::{IpAddr, Ipv4Addr};

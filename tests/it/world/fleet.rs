@@ -114,6 +114,7 @@ fn peer(index: usize, person: &Person, rng: &mut SmallRng, plain: bool) -> Peer 
             keep_alive: [None, Some(0), Some(5), Some(20), Some(45)][rng.random_range(0..5)],
             dialect: dialects[rng.random_range(0..dialects.len())],
             behaviour: Behaviour::Normal,
+            ..device::Config::default()
         },
         // Two ports of one address in turn, so that the filter's addresses hit some together.
         address: SocketAddrV4::new(
