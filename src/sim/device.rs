@@ -8,6 +8,7 @@
 //! What goes in and out are the bytes of IOTMP; whatever secures them lies outside.
 
 mod asking;
+mod serving;
 mod streaming;
 #[cfg(test)]
 mod tests;
@@ -20,15 +21,15 @@ use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::codec::dialect::Dialect;
-use crate::codec::frame::{self, BODY_MAX, Split};
-use crate::codec::message::{Answer, Authentication, Connect, Message, Run, StreamId};
+use crate::codec::frame::{self, Split};
+use crate::codec::message::{Answer, Authentication, Connect, Message, StreamId};
 use crate::codec::pson::Value;
 use crate::device::LinkKind;
 use crate::sim::ask::{AskId, Subscription};
 use crate::sim::device::asking::Asking;
 use crate::sim::info::Info;
 use crate::sim::quirks::Quirks;
-use crate::sim::resources::{Denial, Resource, Resources};
+use crate::sim::resources::{Resource, Resources};
 use crate::sim::state::DeviceState;
 use crate::sim::streams::Streams;
 use crate::sim::wire;
@@ -176,14 +177,6 @@ pub struct Device {
     /// Messages sent, for those that differ from one to the next.
     sent: u64,
     outputs: VecDeque<Output>,
-}
-
-/// What a Run came to.
-#[derive(Debug)]
-struct Ran {
-    resource: Resource,
-    output: Option<Value>,
-    changed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -362,7 +355,7 @@ impl Device {
 
     /// The message that `received` begins with, and its length.
     fn next_message(&self, received: &[u8]) -> Result<Option<(Message, usize)>, String> {
-        let frame = match frame::split(received, BODY_MAX) {
+        let frame = match frame::split(received, self.config.quirks.body_max) {
             Ok(Split::Incomplete(_)) => return Ok(None),
             Ok(Split::Frame(frame)) => frame,
             Err(error) => return Err(error.to_string()),
@@ -468,107 +461,6 @@ impl Device {
         }
     }
 
-    fn serve(&mut self, message: Message, now: Instant) {
-        if self.is_mute() {
-            return;
-        }
-        match message {
-            Message::Run(run) => self.serve_run(&run, now),
-            Message::Describe {
-                stream_id,
-                resource,
-                ..
-            } => {
-                let described = self.describe(resource.as_ref(), now);
-                self.answer(stream_id, described, now);
-            }
-            Message::StartStream {
-                stream_id,
-                resource,
-                parameters,
-            } => self.start_stream(stream_id, resource.as_ref(), parameters.as_ref(), now),
-            Message::StopStream { stream_id, .. } => self.stop_stream(stream_id, now),
-            Message::StreamData(data) => self.take_data(data, now),
-            Message::Ok(answer) => self.take_answer(answer, true, now),
-            Message::Error(answer) => self.take_answer(answer, false, now),
-            Message::Connect(_)
-            | Message::Disconnect { .. }
-            | Message::KeepAlive
-            | Message::Unknown(_) => {}
-        }
-    }
-
-    fn serve_run(&mut self, run: &Run, now: Instant) {
-        let input = run.payload.as_ref();
-        let found = self.resources.find(run.resource.as_ref());
-        let ran = found.and_then(|resource| self.run(resource, input, now));
-        let told = match &ran {
-            Ok(Ran {
-                changed: true,
-                resource,
-                ..
-            }) => Some(Event::Written(resource.name())),
-            Ok(ran) if ran.resource == Resource::Info && run.stream_id.is_some() => {
-                Some(Event::Described)
-            }
-            _ => None,
-        };
-        let change = ran.as_ref().ok().map(|ran| {
-            let is_echoed =
-                self.config.quirks.echoes_runs && input.is_some() && ran.resource.takes_input();
-            (ran.resource, ran.changed || is_echoed)
-        });
-        let nobody = self.config.quirks.answers_unasked.then_some(0);
-        let answer = ran.map(|ran| ran.output);
-        self.answer(run.stream_id.or(nobody), answer, now);
-        self.outputs.extend(told.map(Output::Report));
-        if let Some((resource, true)) = change {
-            self.tell_change(resource, None, now);
-        }
-        self.reboot_if_told(now);
-    }
-
-    fn run(
-        &mut self,
-        resource: Resource,
-        input: Option<&Value>,
-        now: Instant,
-    ) -> Result<Ran, Denial> {
-        let before = self.state().clone();
-        let output = self.resources.run(resource, input, now)?;
-        let changed = !Arc::ptr_eq(&before, self.state());
-        if changed {
-            self.follow(now);
-        }
-        Ok(Ran {
-            resource,
-            output,
-            changed,
-        })
-    }
-
-    fn describe(&self, resource: Option<&Value>, now: Instant) -> Result<Option<Value>, Denial> {
-        if self.config.quirks.lacks_describe {
-            return Err(Denial::Unknown);
-        }
-        if resource.is_none() {
-            return Ok(Some(self.resources.list()));
-        }
-        let resource = self.resources.find(resource)?;
-        Ok(self.resources.sample(resource, now))
-    }
-
-    /// Drops the link behind the answers that are on their way.
-    fn reboot_if_told(&mut self, now: Instant) {
-        if self.state().panel.reboots == self.began.panel.reboots {
-            return;
-        }
-        let last = self.held_back.back().map_or(now, |(due, _)| *due);
-        if let Phase::Up { drop, .. } = &mut self.phase {
-            *drop = Some(last);
-        }
-    }
-
     /// Sets out for where it is told to be, or stays if that is here again.
     fn follow(&mut self, now: Instant) {
         let is_elsewhere = self.state().ip.stance() != self.began.ip.stance();
@@ -590,40 +482,6 @@ impl Device {
             detail: Some(why.as_str().into()),
         });
         self.end(why);
-    }
-
-    /// Answers a request, if it wants an answer.
-    fn answer(
-        &mut self,
-        stream_id: Option<StreamId>,
-        result: Result<Option<Value>, Denial>,
-        now: Instant,
-    ) {
-        if stream_id.is_none() {
-            return;
-        }
-        let answer = answer_of(stream_id, result);
-        if self.config.quirks.swaps_answers && self.config.behaviour == Behaviour::Normal {
-            self.swapped.push(answer);
-        } else {
-            self.say(&answer, now);
-        }
-    }
-
-    /// Sends what belongs to an answer, as late as the device answers.
-    fn say(&mut self, message: &Message, now: Instant) {
-        match self.config.behaviour {
-            _ if self.is_mute() => {}
-            Behaviour::Slow(delay) => {
-                let bytes = self.encoded(message);
-                self.held_back.push_back((now + delay, bytes));
-                let is_full = self.held_back.len() > HELD_BACK_MAX;
-                let oldest = self.held_back.pop_front_if(|_| is_full);
-                self.outputs
-                    .extend(oldest.map(|(_, bytes)| Output::Send(bytes)));
-            }
-            _ => self.send(message),
-        }
     }
 
     /// Answers if that is wanted, and leaves.
@@ -678,22 +536,6 @@ pub fn garbage(seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; rng.random_range(1..=GARBAGE_MAX)];
     rng.fill_bytes(&mut bytes);
     bytes
-}
-
-fn answer_of(stream_id: Option<StreamId>, result: Result<Option<Value>, Denial>) -> Message {
-    let with = |parameters, payload| Answer {
-        stream_id,
-        parameters,
-        payload,
-    };
-    match result {
-        Ok(payload) => Message::Ok(with(None, payload)),
-        Err(Denial::Unknown) => Message::Error(with(None, None)),
-        Err(Denial::Because { code, why }) => {
-            let payload = Value::map([("error", why)]);
-            Message::Error(with(Some(code.into()), Some(payload)))
-        }
-    }
 }
 
 /// What an Error says: its code, its text, or that it says nothing.

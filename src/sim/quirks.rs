@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::codec::dialect::Dialect;
+use crate::codec::frame::BODY_MAX;
 use crate::sim::device::Config;
 
 /// The clients that a device can behave as.
@@ -108,6 +109,8 @@ pub struct Quirks {
     /// Has no Describe.
     pub lacks_describe: bool,
     pub shape: Shape,
+    /// The largest body that it takes, in bytes; at a larger one it closes the link.
+    pub body_max: usize,
 }
 
 /// How a negative integer outside maps and arrays is sent.
@@ -170,6 +173,7 @@ impl Quirks {
         answers_answers: false,
         lacks_describe: false,
         shape: Shape::Resource,
+        body_max: BODY_MAX,
     };
 
     pub const LINUX: Self = Self {
@@ -186,6 +190,7 @@ impl Quirks {
         ignores_bare_interval: true,
         tick: Some(Duration::from_secs(1)),
         keeps_streams: true,
+        body_max: 256 * 1024,
         ..Self::NONE
     };
 
@@ -198,6 +203,7 @@ impl Quirks {
         echoes_runs: true,
         always_stops: true,
         shape: Shape::Parameters,
+        body_max: 32 * 1024,
         ..Self::NONE
     };
 

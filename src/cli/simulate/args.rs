@@ -222,13 +222,12 @@ pub struct Simulate {
     /// A folder with a certificate for each device: <ID>.crt and <ID>_key.pem
     #[arg(long, value_name = "DIR", help_heading = "Link")]
     pub(super) device_certs: Option<PathBuf>,
-    /// The versions of TLS that they speak
+    /// The versions of TLS that they speak [default: 1.2,1.3; 1.2 with --like linux]
     #[arg(
         long,
         value_name = "V,V",
         value_delimiter = ',',
         value_parser = tls_version,
-        default_value = "1.2,1.3",
         help_heading = "Link"
     )]
     pub(super) tls_versions: Vec<TlsVersion>,

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{LinkArg, Simulate};
+use super::args::{LikeArg, LinkArg, Simulate};
 use super::plan::wrong;
-use crate::config::{gateway_key_in, keys_dir};
+use crate::config::{TlsVersion, gateway_key_in, keys_dir};
 use crate::link::gateway_key;
 use crate::link::key_files;
 use crate::link::link_key::LinkKey;
@@ -95,9 +95,15 @@ pub(super) fn options(arguments: &Simulate) -> Options {
     } else {
         Turned::Anyone
     };
+    let versions = match (arguments.tls_versions.as_slice(), arguments.like) {
+        // All that this client offers, but for its WebSockets.
+        ([], Some(LikeArg::Linux)) if !arguments.websocket => vec![TlsVersion::V1_2],
+        ([], _) => Options::default().versions,
+        (named, _) => named.to_vec(),
+    };
     Options {
         certificate: None,
-        versions: arguments.tls_versions.clone(),
+        versions,
         turned: arguments.tls_turned.then_some(turned),
         resumption: !arguments.no_resumption,
     }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::dialect::detect;
-use crate::codec::message;
+use crate::codec::frame::BODY_MAX;
+use crate::codec::message::{self, Run};
 
 const INFO: &str = "device/info";
 

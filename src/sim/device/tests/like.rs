@@ -305,6 +305,22 @@ fn linux_goes_on_after_an_unknown_wire_type_and_embedded_closes() {
 }
 
 #[test]
+fn a_body_beyond_what_a_client_takes_ends_its_link() {
+    for (client, most) in [(Like::Linux, 262_144), (Like::Embedded, 32_768)] {
+        let mut conversation = Conversation::admitted(like(client));
+        // A type that it does not know: the body means nothing.
+        let mut frame = Vec::new();
+        frame::write(11, &vec![0; most], &mut frame);
+        conversation.device.handle_bytes(&frame, Instant::ZERO);
+        assert_eq!(conversation.seen(), []);
+        let mut frame = Vec::new();
+        frame::write(11, &vec![0; most + 1], &mut frame);
+        conversation.device.handle_bytes(&frame, Instant::ZERO);
+        assert_eq!(conversation.seen()[1], Seen::Closed);
+    }
+}
+
+#[test]
 fn embedded_waits_ten_seconds_for_the_answer() {
     let mut conversation = Conversation::begin(like(Like::Embedded));
     conversation.seen();
