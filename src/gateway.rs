@@ -20,7 +20,7 @@ pub use self::error::StartError;
 use self::faces::{Faces, Parts};
 use self::reload::{Background, Reloader};
 use self::secrets::{Enroller, ToRegistry};
-use self::sessions::{Sessions, Starter, accept_devices, cores};
+use self::sessions::{Sessions, Starter, accept_devices, cores, door};
 pub use self::sockets::Listening;
 use self::sockets::Sockets;
 use self::trust::Trust;
@@ -134,9 +134,12 @@ impl Running {
         let devices = [
             (sockets.aes, AcceptLink::Aes),
             (sockets.tls, AcceptLink::Tls),
+            (sockets.tls_stock, AcceptLink::Tls),
             (sockets.plain, AcceptLink::Plain),
         ];
-        let listeners = accept_devices(&config, &sessions, devices);
+        let door = door(&config);
+        let listeners = accept_devices(&door, &sessions, devices);
+        let iotmp = sessions.websocket_door(door);
         let parts = Parts {
             gateway: handle.clone(),
             store: store.clone(),
@@ -145,6 +148,7 @@ impl Running {
             trust: trust.clone(),
             streams: streams.clone(),
             functions,
+            iotmp,
         };
         let listening = sockets.listening;
         let faces = Faces::start(parts, &config, &listening, sockets.grpc, sockets.http)?;

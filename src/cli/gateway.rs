@@ -44,6 +44,7 @@ impl Gateway {
                 http = listening.http.map(tracing::field::display),
                 aes = listening.aes.map(tracing::field::display),
                 tls = listening.tls.map(tracing::field::display),
+                tls_stock = listening.tls_stock.map(tracing::field::display),
                 plain = listening.plain.map(tracing::field::display),
                 "gateway started"
             );

@@ -16,6 +16,7 @@ use crate::grpc::connection_mode::Advertised;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::{self, DeviceSettings};
 use crate::handle::Gateway;
+use crate::http::iotmp::IotmpDoor;
 use crate::http::{self, Ready};
 use crate::store::Store;
 use crate::stream::hub::Hub;
@@ -30,6 +31,7 @@ pub(super) struct Parts {
     pub(super) trust: Trust,
     pub(super) streams: Hub,
     pub(super) functions: ServerFunctions,
+    pub(super) iotmp: IotmpDoor,
 }
 
 /// Both, as they serve.
@@ -81,6 +83,7 @@ impl Parts {
             streams: self.streams.clone(),
             store: self.store.clone(),
             functions: self.functions.clone(),
+            iotmp: config.http.iotmp.then(|| self.iotmp.clone()),
             guard: Guard::for_loopback(Arc::clone(&self.callers), audit),
             http: config.http.clone(),
             names: config.grpc.names.clone(),

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::device::Generation;
+use crate::http::iotmp::IotmpDoor;
 use crate::link::listen::{Accepted, Door, Listener};
 use crate::link::tls::device::DeviceTls;
 use crate::link::waiting_room::WaitingRoom;
@@ -18,16 +19,20 @@ use crate::session::actor::{Deps, Session, SessionReport};
 use crate::session::{self, AcceptLink};
 use crate::vault::LiveSecrets;
 
-/// Lets devices in that dial.
-pub(super) fn accept_devices(
-    config: &Config,
-    sessions: &Sessions,
-    sockets: [(Option<TcpListener>, AcceptLink); 3],
-) -> Vec<Addr<Listener>> {
-    let door = Door::new(WaitingRoom::new(
+/// The waiting room of all devices that dial, whichever way they come in.
+pub(super) fn door(config: &Config) -> Door {
+    Door::new(WaitingRoom::new(
         config.inbound.waiting_max,
         config.inbound.waiting_per_source_max,
-    ));
+    ))
+}
+
+/// Lets devices in that dial.
+pub(super) fn accept_devices(
+    door: &Door,
+    sessions: &Sessions,
+    sockets: [(Option<TcpListener>, AcceptLink); 4],
+) -> Vec<Addr<Listener>> {
     let start = |(socket, link): (Option<TcpListener>, AcceptLink)| {
         let sessions = sessions.clone();
         let accept = move |accepted| sessions.accept(accepted, link);
@@ -96,6 +101,14 @@ impl Sessions {
         Session::start_in_arbiter(self.starter.arbiter(), move |_| {
             Session::dialled(&order, deps)
         })
+    }
+
+    /// The way in over a WebSocket.
+    pub(super) fn websocket_door(&self, door: Door) -> IotmpDoor {
+        let sessions = self.clone();
+        let body_max = sessions.deps.policy.body_in_max;
+        let start = move |accepted, link| sessions.accept(accepted, link);
+        IotmpDoor::new(door, body_max, start)
     }
 
     fn accept(&self, accepted: Accepted, link: AcceptLink) {

@@ -15,6 +15,8 @@ pub struct Listening {
     pub http: Option<SocketAddr>,
     pub aes: Option<SocketAddr>,
     pub tls: Option<SocketAddr>,
+    /// Where stock IOTMP clients dial over TLS.
+    pub tls_stock: Option<SocketAddr>,
     pub plain: Option<SocketAddr>,
 }
 
@@ -24,6 +26,7 @@ pub(super) struct Sockets {
     pub(super) http: Option<TcpListener>,
     pub(super) aes: Option<TcpListener>,
     pub(super) tls: Option<TcpListener>,
+    pub(super) tls_stock: Option<TcpListener>,
     pub(super) plain: Option<TcpListener>,
     pub(super) listening: Listening,
 }
@@ -34,18 +37,22 @@ impl Sockets {
         let (http, http_address) = bind_if_set("http.listen", config.http.listen)?;
         let (aes, aes_address) = bind_if_set("aes.listen", config.aes.listen)?;
         let (tls, tls_address) = bind_if_set("tls.listen", config.tls.listen)?;
+        let (tls_stock, tls_stock_address) =
+            bind_if_set("tls.stock_listen", config.tls.stock_listen)?;
         let (plain, plain_address) = bind_if_set("plain.listen", config.plain.listen)?;
         Ok(Self {
             grpc,
             http,
             aes,
             tls,
+            tls_stock,
             plain,
             listening: Listening {
                 grpc: grpc_address,
                 http: http_address,
                 aes: aes_address,
                 tls: tls_address,
+                tls_stock: tls_stock_address,
                 plain: plain_address,
             },
         })

@@ -18,6 +18,7 @@ pub mod gate;
 mod headers;
 mod health;
 pub mod hosts;
+pub mod iotmp;
 pub mod lease;
 mod openapi;
 mod pace;
@@ -49,6 +50,7 @@ use crate::callers::guard::Guard;
 use crate::config;
 use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
+use crate::http::iotmp::IotmpDoor;
 use crate::http::app::App;
 use crate::store::Store;
 use crate::stream::hub::Hub;
@@ -60,6 +62,8 @@ pub struct Services {
     pub streams: Hub,
     pub store: Store,
     pub functions: ServerFunctions,
+    /// Where stock devices come in, if they may.
+    pub iotmp: Option<IotmpDoor>,
     /// It must be open on loopback at most: [`Guard::for_loopback`].
     pub guard: Guard,
     pub http: config::Http,

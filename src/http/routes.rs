@@ -16,7 +16,7 @@ use http::Method;
 
 use crate::http::app::App;
 use crate::http::{
-    assets, buckets, cors, fleet, front, gate, headers, health, openapi, pending, properties,
+    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, openapi, pending, properties,
     resources, whoami,
 };
 
@@ -59,6 +59,7 @@ pub fn all() -> Routes {
     let routes = properties::routes(routes);
     let routes = buckets::routes(routes);
     let routes = openapi::routes(routes);
+    let routes = iotmp::routes(routes);
     assets::routes(routes)
 }
 

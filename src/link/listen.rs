@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock;
 use crate::link::waiting_room::{Entrance, SeatId, WaitingRoom};
+use crate::link::websocket::WebSocket;
 use crate::time::Instant;
 
 /// Connections the kernel may hold that are not accepted yet; a fleet that comes back at once
@@ -155,9 +156,21 @@ pub struct Listener {
     start: Box<dyn Fn(Accepted)>,
 }
 
+/// The bytes of an accepted connection.
+pub enum Incoming {
+    Tcp(std::net::TcpStream),
+    WebSocket(Box<WebSocket>),
+}
+
+impl From<std::net::TcpStream> for Incoming {
+    fn from(stream: std::net::TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
 /// An accepted connection with its number and its seat.
 pub struct Accepted {
-    pub stream: std::net::TcpStream,
+    pub stream: Incoming,
     pub peer: SocketAddr,
     pub number: u64,
     pub seat: Seat,
@@ -213,7 +226,7 @@ impl Listener {
         };
         match stream.into_std() {
             Ok(stream) => (self.start)(Accepted {
-                stream,
+                stream: stream.into(),
                 peer,
                 number,
                 seat,

@@ -26,3 +26,4 @@ pub mod ticket_file;
 pub mod tls;
 pub mod waiting_room;
 pub mod watch;
+pub mod websocket;

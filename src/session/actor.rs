@@ -16,7 +16,6 @@ use actix::fut::ActorFuture;
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
@@ -26,7 +25,7 @@ use crate::cause::{Cause, CauseKind};
 use crate::clock;
 use crate::device::{DeviceId, Generation, LinkKind};
 use crate::link::dial;
-use crate::link::listen::Seat;
+use crate::link::listen::{Incoming, Seat};
 use crate::session::machine::{Counters, Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{
@@ -110,8 +109,8 @@ pub struct Session {
 
 enum Socket {
     /// Accepted on another thread; the one that runs the session must take it over.
-    Accepted(std::net::TcpStream),
-    Open(TcpStream),
+    Accepted(Incoming),
+    Open(io::Stream),
     /// Not open yet, or closed.
     None,
 }
@@ -135,7 +134,7 @@ struct Drive;
 impl Session {
     /// A connection that a listener accepted. `link` is what its listener speaks.
     pub fn inbound(
-        stream: std::net::TcpStream,
+        stream: impl Into<Incoming>,
         peer: SocketAddr,
         seat: Seat,
         link: AcceptLink,
@@ -145,11 +144,11 @@ impl Session {
         let now = clock::now().instant;
         let machine = Machine::inbound(peer, link, setup(&deps), now);
         let kind = match link {
-            AcceptLink::Plain => LinkKind::Plain,
+            AcceptLink::Plain | AcceptLink::WebSocket { secured: false } => LinkKind::Plain,
             AcceptLink::Aes => LinkKind::Aes,
-            AcceptLink::Tls => LinkKind::Tls,
+            AcceptLink::Tls | AcceptLink::WebSocket { secured: true } => LinkKind::Tls,
         };
-        let socket = Socket::Accepted(stream);
+        let socket = Socket::Accepted(stream.into());
         let mut session = Self::new(machine, peer, kind, generation, deps, socket);
         session.seat = Some(seat);
         session
@@ -310,7 +309,7 @@ impl Session {
         let now = clock::now().instant;
         match opened {
             Opened::Dialled(Ok(stream)) => {
-                self.socket = Socket::Open(stream);
+                self.socket = Socket::Open(io::Stream::Tcp(stream));
                 match io::entropy() {
                     Ok(entropy) => self.machine.handle_opened(entropy, now),
                     Err(error) => self.lost(&error),
@@ -359,8 +358,11 @@ impl Session {
         let Socket::Open(stream) = &mut self.socket else {
             return;
         };
+        if let Err(error) = stream.flush(task) {
+            return self.lost(&error);
+        }
         if !self.unsent.is_empty() {
-            let written = io::write(stream, &self.unsent, task);
+            let written = stream.write(&self.unsent, task);
             let now = clock::now().instant;
             match written {
                 Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
@@ -370,20 +372,19 @@ impl Session {
             self.machine.handle_written(self.unsent.len(), now);
         }
         if self.finishing && self.unsent.is_empty() {
-            self.finishing = false;
             // A connection that is broken already is found so by the next read.
-            let _ = Pin::new(stream).poll_shutdown(task);
+            self.finishing = stream.poll_shutdown(task).is_pending();
         }
     }
 
     /// Whether something came. Reads once, into the buffer of the thread.
     fn read(&mut self, task: &mut task::Context<'_>) -> bool {
-        let (Socket::Open(stream), true) = (&self.socket, self.machine.wants_read()) else {
+        let (Socket::Open(stream), true) = (&mut self.socket, self.machine.wants_read()) else {
             return false;
         };
         let machine = &mut self.machine;
         let came = io::SCRATCH.with_borrow_mut(|scratch| {
-            let read = match io::poll_read(stream, scratch, task) {
+            let read = match stream.poll_read(scratch, task) {
                 Poll::Ready(read) => read?,
                 Poll::Pending => return Ok(false),
             };
@@ -465,7 +466,7 @@ impl Handler<GetLocalAddress> for Session {
 
     fn handle(&mut self, _: GetLocalAddress, _ctx: &mut Self::Context) -> Self::Result {
         match &self.socket {
-            Socket::Open(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Socket::Open(stream) => stream.local(),
             Socket::Accepted(_) | Socket::None => None,
         }
     }

@@ -162,9 +162,10 @@ impl<W> Machine<W> {
     /// A connection that was accepted at `now`.
     pub fn inbound(peer: SocketAddr, link: AcceptLink, setup: Setup, now: Instant) -> Self {
         let wire = match link {
-            AcceptLink::Plain => Wire::plain(),
+            AcceptLink::Plain | AcceptLink::WebSocket { secured: false } => Wire::plain(),
             AcceptLink::Aes => Wire::responder(),
             AcceptLink::Tls => Wire::tls_server(),
+            AcceptLink::WebSocket { secured: true } => Wire::secured(),
         };
         let phase = Phase::FirstByte { accepted: now };
         Self::new(peer, ConnectionMode::DeviceToServer, phase, wire, setup)
@@ -403,7 +404,7 @@ impl<W> Machine<W> {
     }
 
     fn first_byte(&mut self, accepted: Instant, now: Instant) {
-        self.phase = if self.wire.kind() == LinkKind::Plain {
+        self.phase = if self.wire.is_open() {
             let deadline = accepted + self.policy.connect_deadline;
             Phase::Connect { deadline }
         } else {

@@ -90,6 +90,10 @@ pub enum AcceptLink {
     Plain,
     Aes,
     Tls,
+    /// A WebSocket; `secured` when its HTTP server speaks TLS.
+    WebSocket {
+        secured: bool,
+    },
 }
 
 /// The link keys that are active now. Asked at each handshake, so that a key which was withdrawn

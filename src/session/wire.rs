@@ -33,6 +33,8 @@ pub struct Wire {
 // What a plain or an established link does not need lies behind a box.
 enum Link {
     Plain,
+    /// Secured below the bytes that come here, by the TLS of the HTTP server.
+    Secured,
     Responder(Box<Responder>),
     Initiator(Box<Initiator>),
     Aes(Box<Transport>),
@@ -104,6 +106,11 @@ impl Wire {
         Self::new(Link::Plain, None)
     }
 
+    /// The end of a connection whose bytes TLS protected on their way here.
+    pub const fn secured() -> Self {
+        Self::new(Link::Secured, None)
+    }
+
     /// The end of an aes link that was accepted.
     pub fn responder() -> Self {
         Self::new(Link::Responder(Box::default()), None)
@@ -154,8 +161,13 @@ impl Wire {
         match self.link {
             Link::Plain => LinkKind::Plain,
             Link::Responder(_) | Link::Initiator(_) | Link::Aes(_) | Link::Broken => LinkKind::Aes,
-            Link::Hello(_) | Link::Tls(_) => LinkKind::Tls,
+            Link::Secured | Link::Hello(_) | Link::Tls(_) => LinkKind::Tls,
         }
+    }
+
+    /// Whether messages go over it from the first byte on, without a handshake.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.link, Link::Plain | Link::Secured)
     }
 
     /// The certificate that the tls link proved, with its DER.
@@ -202,7 +214,7 @@ impl Wire {
         out: &mut Vec<u8>,
     ) -> Result<Progress, WireError> {
         match &mut self.link {
-            Link::Plain => self.received.extend_from_slice(bytes),
+            Link::Plain | Link::Secured => self.received.extend_from_slice(bytes),
             Link::Aes(transport) => decrypt(transport, bytes, &mut self.received)?,
             Link::Responder(responder) => {
                 let complete = read_first(responder, &mut bytes)?;
@@ -323,7 +335,7 @@ impl Wire {
     /// [`WireError::Internal`] when the link is not up or has used up its counters.
     pub fn seal(&mut self, frame: Vec<u8>) -> Result<Vec<u8>, WireError> {
         match &mut self.link {
-            Link::Plain => Ok(frame),
+            Link::Plain | Link::Secured => Ok(frame),
             Link::Aes(transport) => {
                 let mut sealed = Vec::new();
                 transport

@@ -4,16 +4,13 @@
 //! only when that, or whether events are wanted, changes. Each sink then takes every so many-th
 //! sample, counted in arrivals: samples drift by up to a tick of the device, and a sink's beat
 //! must not drift against the device's.
-//!
-//! How far a sink has come since its last value is kept in milliseconds, so that it outlives a
-//! change of the plan. While the device keeps its beat an arrival counts whole beats: a sample late
-//! by less than half a beat belongs to its beat, and a missing one is not made up. The first sample
-//! after the device began anew counts the time that really went by, because devices begin their
-//! beat at the start or at their next whole second, as they like.
+
+mod beat;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use self::beat::{Progress, Ticks};
 use crate::cause::{Cause, CauseKind};
 use crate::stream::{Arrival, Pace, Refusal};
 use crate::time::Instant;
@@ -46,10 +43,7 @@ pub struct Planner<M> {
     standing: Standing,
     /// What the device was last told in this session.
     asked: Plan,
-    /// The last sample or state.
-    last: Option<Instant>,
-    /// The device began anew since the last sample.
-    begun: bool,
+    ticks: Ticks,
     sinks: BTreeMap<u64, Place<M>>,
 }
 
@@ -57,8 +51,7 @@ pub struct Planner<M> {
 struct Place<M> {
     pace: Pace,
     told: Told,
-    /// Milliseconds since its last value, as its beat counts them; `None` before the first one.
-    progress: Option<u64>,
+    progress: Progress,
     mailbox: M,
 }
 
@@ -92,8 +85,7 @@ impl<M> Planner<M> {
             interval_min,
             standing: Standing::Away(CauseKind::NotConnected.into()),
             asked: Plan::default(),
-            last: None,
-            begun: false,
+            ticks: Ticks::default(),
             sinks: BTreeMap::new(),
         }
     }
@@ -123,7 +115,7 @@ impl<M> Planner<M> {
         let place = Place {
             pace,
             told: Told::Nothing,
-            progress: None,
+            progress: Progress::default(),
             mailbox,
         };
         let place = self.sinks.entry(id).insert_entry(place).into_mut();
@@ -148,7 +140,7 @@ impl<M> Planner<M> {
         let is_same_kind = place.pace.is_sampled() == pace.is_sampled();
         place.pace = pace;
         if !is_same_kind {
-            place.progress = None;
+            place.progress = Progress::default();
             if place.told == Told::Streams {
                 place.told = Told::Nothing;
                 place.hear(&self.standing, tell);
@@ -181,7 +173,7 @@ impl<M> Planner<M> {
             return;
         }
         self.standing = Standing::Streams(plan);
-        self.begun = true;
+        self.ticks.begin();
         for place in self.sinks.values_mut() {
             if place.told != Told::Streams {
                 place.hear(&self.standing, &mut tell);
@@ -209,52 +201,22 @@ impl<M> Planner<M> {
         }
         let step = match arrival {
             Arrival::Event => None,
-            Arrival::State => Some(self.state(now)),
-            Arrival::Sample => Some(self.sample(now)),
+            Arrival::State => Some(self.ticks.state(self.beat(), now)),
+            Arrival::Sample => Some(self.ticks.sample(self.beat(), now)),
         };
         let granule = self.asked.sampled.unwrap_or(self.interval_min);
         for place in self.sinks.values_mut() {
             let takes = match (place.pace, step) {
                 (Pace::Events, step) => step.is_none(),
-                (Pace::Every(own), Some(step)) => place.advance(step, millis(ceil(own, granule))),
+                (Pace::Every(own), Some(step)) => {
+                    place.progress.advance(step, millis(ceil(own, granule)))
+                }
                 (Pace::Every(_), None) => false,
             };
             if takes {
                 give(&place.mailbox);
             }
         }
-    }
-
-    fn state(&mut self, now: Instant) -> Step {
-        let elapsed = self.pass(now);
-        self.begun = true;
-        Step {
-            counts: Counts::Time(elapsed),
-            beat: self.beat(),
-            is_state: true,
-        }
-    }
-
-    fn sample(&mut self, now: Instant) -> Step {
-        let elapsed = self.pass(now);
-        let beat = self.beat();
-        let begun = std::mem::take(&mut self.begun);
-        let counts = if begun || beat == 0 {
-            Counts::Time(elapsed)
-        } else {
-            Counts::Beats(((elapsed + beat / 2) / beat).max(1))
-        };
-        Step {
-            counts,
-            beat,
-            is_state: false,
-        }
-    }
-
-    /// Milliseconds since the last sample or state.
-    fn pass(&mut self, now: Instant) -> u64 {
-        let last = self.last.replace(now).unwrap_or(now);
-        u64::try_from(now.since(last).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The beat of the device as it is, in milliseconds; 0 when it has none.
@@ -293,22 +255,6 @@ impl<M> Planner<M> {
     }
 }
 
-/// One sample or state, as it counts for every sampled sink.
-#[derive(Clone, Copy)]
-struct Step {
-    counts: Counts,
-    /// In milliseconds.
-    beat: u64,
-    is_state: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Counts {
-    /// Milliseconds.
-    Time(u64),
-    Beats(u64),
-}
-
 impl<M> Place<M> {
     fn hear(&mut self, standing: &Standing, mut tell: impl FnMut(&M, &Standing)) {
         let told = match standing {
@@ -321,42 +267,6 @@ impl<M> Place<M> {
         self.told = told;
         tell(&self.mailbox, standing);
     }
-
-    /// Whether the sink, which wants a value every `own` milliseconds, takes this one.
-    fn advance(&mut self, step: Step, own: u64) -> bool {
-        let Some(progress) = self.progress else {
-            self.progress = Some(0);
-            return true;
-        };
-        // A state is in nobody's beat. Who is a whole beat late has missed its own, over a gap or
-        // over changes in quick succession, and is not kept waiting for the next sample.
-        let due = if step.is_state {
-            own.saturating_add(step.beat)
-        } else {
-            own.saturating_sub(step.beat / 2)
-        };
-        let (takes, progress) = match step.counts {
-            Counts::Time(elapsed) => {
-                let progress = progress.saturating_add(elapsed);
-                let takes = progress >= due;
-                (takes, if takes { 0 } else { progress })
-            }
-            Counts::Beats(beats) => count(progress, beats, step.beat, due),
-        };
-        self.progress = Some(progress);
-        takes
-    }
-}
-
-/// Counts beats of the device one by one, from `progress` on: whether the sink was due at one of
-/// them, and how far it is after the last.
-fn count(progress: u64, beats: u64, beat: u64, due: u64) -> (bool, u64) {
-    let first = due.saturating_sub(progress).div_ceil(beat).max(1);
-    if beats < first {
-        return (false, progress.saturating_add(beats * beat));
-    }
-    let each = due.div_ceil(beat).max(1);
-    (true, (beats - first) % each * beat)
 }
 
 fn millis(seconds: NonZeroU32) -> u64 {

@@ -22,6 +22,7 @@ mod roles;
 mod search;
 mod stacks;
 mod streams;
+mod stock;
 mod support;
 mod switch;
 mod table;

@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "link/revocation.rs",
     "link/seal.rs",
     "link/waiting_room.rs",
+    "link/websocket/frames.rs",
     "search/message.rs",
     "search/answers.rs",
     "session/keepalive.rs",

@@ -72,6 +72,12 @@ impl TestGateway {
         self.running.listening().http.expect("HTTP is on")
     }
 
+    /// Where stock IOTMP clients dial over TLS.
+    pub fn tls_stock(&self) -> SocketAddr {
+        let tls = self.running.listening().tls_stock;
+        tls.expect("the tls listener of stock clients is on")
+    }
+
     /// A certificate for this device under the gateway's root.
     pub fn device_certificate(&self, id: u32, serves: bool) -> CertificatePair {
         let sealer = gateway_key::read(&self.config.gateway_key()).expect("a gateway key");
