@@ -29,7 +29,6 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
-
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
 

@@ -159,15 +159,16 @@ async fn come_in(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let extensions = request.extensions();
     let (peer, via) = (extensions.get::<Peer>(), extensions.get::<Via>());
     let (Some(peer), Some(via)) = (peer, via) else {
-        return Err(Problem::forbidden("nobody knows from where this request came"));
+        return Err(Problem::forbidden(
+            "nobody knows from where this request came",
+        ));
     };
     let carrying = Carrying {
         peer: peer.address,
         local: Some(via.local),
         secured: via.is_tls,
     };
-    upgrade(door, request, carrying)
-        .map_err(|refused| Problem::new(refused.status, refused.text))
+    upgrade(door, request, carrying).map_err(|refused| Problem::new(refused.status, refused.text))
 }
 
 fn handshake(request: &Request) -> Result<Response, Refused> {

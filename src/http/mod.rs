@@ -29,9 +29,9 @@ mod resources;
 pub mod routes;
 pub mod rules;
 mod server;
+mod sse;
 #[cfg(test)]
 mod tests;
-mod sse;
 pub mod tickets;
 mod websocket;
 mod whoami;
@@ -50,8 +50,8 @@ use crate::callers::guard::Guard;
 use crate::config;
 use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
-use crate::http::iotmp::IotmpDoor;
 use crate::http::app::App;
+use crate::http::iotmp::IotmpDoor;
 use crate::store::Store;
 use crate::stream::hub::Hub;
 

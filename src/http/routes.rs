@@ -16,8 +16,8 @@ use http::Method;
 
 use crate::http::app::App;
 use crate::http::{
-    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, openapi, pending, properties,
-    resources, whoami,
+    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, openapi, pending,
+    properties, resources, whoami,
 };
 
 /// The routes of one server, as they are gathered.
