@@ -20,14 +20,14 @@ pub use self::error::StartError;
 use self::faces::{Faces, Parts};
 use self::reload::{Background, Reloader};
 use self::secrets::{Enroller, ToRegistry};
-use self::sessions::{Sessions, Starter, accept_devices, cores, door};
+use self::sessions::{Sessions, Starter, accept_devices, cores, door, stream_hub};
 pub use self::sockets::Listening;
 use self::sockets::Sockets;
 use self::trust::Trust;
 use crate::callers::credentials::{self, Credentials};
 use crate::callers::first_token;
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::identity::SharedSecrets;
@@ -97,9 +97,16 @@ impl Running {
         );
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let streams = stream::hub::Hub::new(stream_limits(&config.stream));
+        let streams = stream_hub(&config.stream);
         let functions = ServerFunctions::new(&config.functions, &config.endpoint, store.clone())?;
-        let starter = Starter::new(&arbiters, &config, vault.live(), trust.device_tls());
+        let starter = Starter::new(
+            &arbiters,
+            &config,
+            vault.live(),
+            trust.device_tls(),
+            streams.clone(),
+            Arc::new(functions.clone()),
+        );
         let secrets: SharedSecrets = vault.live().current();
         let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.
@@ -275,16 +282,6 @@ fn surroundings(
         published,
         dial: Box::new(move |order| sessions.dial(order)),
         enrol: Box::new(move |device| enroller.enrol(device)),
-    }
-}
-
-fn stream_limits(config: &config::Stream) -> stream::hub::Limits {
-    stream::hub::Limits {
-        sinks_max: config.sinks_max,
-        resources_per_device_max: config.resources_per_device_max,
-        queue_max: config.queue_max,
-        // Whole seconds up to an hour, which the configuration was checked for.
-        interval_min: u32::try_from(config.interval_min.as_secs()).unwrap_or(u32::MAX),
     }
 }
 

@@ -9,14 +9,16 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::device::Generation;
 use crate::http::iotmp::IotmpDoor;
 use crate::link::listen::{Accepted, Door, Listener};
 use crate::link::tls::device::DeviceTls;
 use crate::link::waiting_room::WaitingRoom;
 use crate::session::actor::{Deps, Session, SessionReport};
+use crate::session::asked::Functions;
 use crate::session::{self, AcceptLink};
+use crate::stream::hub::{Hub, Limits};
 use crate::vault::LiveSecrets;
 
 /// The waiting room of all devices that dial, whichever way they come in.
@@ -57,6 +59,8 @@ pub(super) struct Starter {
     secrets: Arc<LiveSecrets>,
     tls: Arc<ArcSwap<DeviceTls>>,
     permits: Arc<Semaphore>,
+    streams: Hub,
+    functions: Arc<dyn Functions>,
 }
 
 impl Starter {
@@ -65,6 +69,8 @@ impl Starter {
         config: &Config,
         secrets: Arc<LiveSecrets>,
         tls: Arc<ArcSwap<DeviceTls>>,
+        streams: Hub,
+        functions: Arc<dyn Functions>,
     ) -> Self {
         Self {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
@@ -73,6 +79,8 @@ impl Starter {
             secrets,
             tls,
             permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
+            streams,
+            functions,
         }
     }
 
@@ -85,6 +93,8 @@ impl Starter {
                 tls: self.tls.clone(),
                 permits: Arc::clone(&self.permits),
                 reports,
+                streams: self.streams.clone(),
+                functions: Arc::clone(&self.functions),
             }),
         }
     }
@@ -125,6 +135,16 @@ impl Sessions {
             )
         });
     }
+}
+
+/// The streams of all devices, as the settings bound them.
+pub(super) fn stream_hub(config: &config::Stream) -> Hub {
+    Hub::new(Limits {
+        sinks_max: config.sinks_max,
+        resources_per_device_max: config.resources_per_device_max,
+        queue_max: config.queue_max,
+        interval_min: u32::try_from(config.interval_min.as_secs()).unwrap_or(u32::MAX),
+    })
 }
 
 pub(super) fn cores() -> usize {

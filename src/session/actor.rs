@@ -4,12 +4,14 @@
 //! is being opened. Between frames it owns no buffer: all sessions of a thread read into one.
 
 mod io;
+mod outside;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{self, Poll};
 
 use actix::fut::ActorFuture;
@@ -26,11 +28,13 @@ use crate::clock;
 use crate::device::{DeviceId, Generation, LinkKind};
 use crate::link::dial;
 use crate::link::listen::{Incoming, Seat};
+use crate::session::asked::Functions;
 use crate::session::machine::{Counters, Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{
     AcceptLink, DialLink, DialOrder, KeyLookup, LiveTls, Policy, SessionCommand, SessionEvent,
 };
+use crate::stream::hub::Hub;
 use crate::time::Instant;
 
 /// How often one session reads before the others of its thread have their turn.
@@ -85,6 +89,10 @@ pub struct Deps {
     /// One for each handshake that may be computed at a time.
     pub permits: Arc<Semaphore>,
     pub reports: Recipient<SessionReport>,
+    /// Who wants streams of devices.
+    pub streams: Hub,
+    /// Who does what devices ask.
+    pub functions: Arc<dyn Functions>,
 }
 
 /// One session. Start it with [`Actor::start_in_arbiter`].
@@ -105,6 +113,8 @@ pub struct Session {
     timer: Option<Pin<Box<Sleep>>>,
     /// What the timer is set to; earlier than the deadline when that has moved meanwhile.
     armed: Instant,
+    /// How many values are on their way for streams of the device, once it opened one.
+    pushes: Option<Arc<AtomicUsize>>,
 }
 
 enum Socket {
@@ -125,6 +135,8 @@ enum Opened {
 struct Guard {
     deps: Arc<Deps>,
     generation: Generation,
+    /// The device that the hub and the functions know to be connected.
+    attached: Option<DeviceId>,
     ended: bool,
 }
 
@@ -184,6 +196,7 @@ impl Session {
             guard: Guard {
                 deps,
                 generation,
+                attached: None,
                 ended: false,
             },
             link,
@@ -196,6 +209,7 @@ impl Session {
             opening: None,
             timer: None,
             armed: Instant::ZERO,
+            pushes: None,
         }
     }
 
@@ -259,6 +273,13 @@ impl Session {
                 Output::HandshakeReady => self.await_permit(),
                 // Who asked may have gone.
                 Output::Answer(waiter, answer) => drop(waiter.send(answer)),
+                Output::Stream(report) => self.stream_report(report),
+                Output::Function(serial, function) => self.run_function(serial, function, ctx),
+                Output::Subscribe(serial, id, subscription) => {
+                    self.subscribe(serial, id, subscription, ctx);
+                }
+                Output::Unsubscribe(id) => self.unsubscribe(id),
+                Output::Publish(id, value) => self.publish(id, value),
                 Output::Finish => self.finishing = true,
                 Output::Close => return ControlFlow::Break(()),
             }
@@ -421,12 +442,21 @@ impl Actor for Session {
 impl Handler<SessionCommand> for Session {
     type Result = ();
 
-    fn handle(&mut self, command: SessionCommand, _ctx: &mut Self::Context) {
-        if let SessionCommand::Admit(device) = command {
-            self.device = Some(device);
+    fn handle(&mut self, command: SessionCommand, ctx: &mut Self::Context) {
+        let admitted = match &command {
+            SessionCommand::Admit(device) => Some(*device),
+            SessionCommand::Refuse(_) | SessionCommand::Close(_) => None,
+        };
+        if admitted.is_some() {
+            self.device = admitted;
             self.seat = None;
         }
         self.machine.handle_command(command, clock::now().instant);
+        if let (Some(device), true) = (admitted, self.machine.is_up())
+            && self.guard.attached.is_none()
+        {
+            self.attach(device, ctx);
+        }
     }
 }
 
@@ -492,7 +522,13 @@ impl ActorFuture<Session> for Drive {
 
 impl Guard {
     fn report(&mut self, event: SessionEvent, session: Option<Addr<Session>>) {
-        self.ended |= matches!(event, SessionEvent::Ended(_));
+        if let SessionEvent::Ended(cause) = &event {
+            self.ended = true;
+            if let Some(device) = self.attached.take() {
+                self.deps.streams.detach(device, self.generation, cause);
+                self.deps.functions.session_ended(device, self.generation);
+            }
+        }
         // A session has three reports to make in its life, so this queue cannot be flooded.
         self.deps.reports.do_send(SessionReport {
             generation: self.generation,

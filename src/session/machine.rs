@@ -15,7 +15,10 @@
 //! Whatever happens, [`SessionEvent::Ended`] is reported once, when closing begins: from then on
 //! nothing is heard, and only the closing words are still sent.
 
+mod asked;
+mod read;
 mod serve;
+mod streaming;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,11 +31,17 @@ use crate::codec::message::{Message, StreamId};
 use crate::codec::pson::Value;
 use crate::config::DialRole;
 use crate::device::{ConnectionMode, LinkKind};
+use crate::session::asked::{Function, Subscription};
+use crate::session::directory::Directory;
+use crate::session::in_hand::{InHand, Serial};
 use crate::session::keepalive::KeepAlive;
+use crate::session::machine::read::Lookup;
 use crate::session::requests::{Answered, RequestError, Requests};
+use crate::session::streams::Streams;
 use crate::session::wire::{Progress, Wire, WireError};
 use crate::session::{AcceptLink, KeyLookup, LiveTls, Policy, closing};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
+use crate::stream::Report;
 use crate::time::Instant;
 
 /// How long a peer is read and dropped after the closing words, so that a reset does not eat them.
@@ -50,6 +59,17 @@ pub enum Output<W> {
     HandshakeReady,
     /// The answer to a request, exactly one for each.
     Answer(W, Result<Answered, RequestError>),
+    /// Tell the hub of a stream that it wished for.
+    Stream(Report),
+    /// Do this for the device, and call [`Machine::handle_outcome`].
+    Function(Serial, Function),
+    /// Open this for the device, call [`Machine::handle_outcome`], and from then on
+    /// [`Machine::handle_push`] with what comes for the stream of this ID.
+    Subscribe(Serial, StreamId, Subscription),
+    /// The device stopped its stream of this ID, also while it was opening.
+    Unsubscribe(StreamId),
+    /// The device sent a value on its stream of this ID.
+    Publish(StreamId, Value),
     /// Shut down the sending side once everything is written.
     Finish,
     /// Close the connection, written or not. Nothing comes after this.
@@ -97,6 +117,10 @@ pub struct Counters {
     pub stream_data_dropped: u32,
     /// Messages of an unknown type.
     pub unknown_ignored: u32,
+    /// What the device wanted done without an answer, and the gateway did not do.
+    pub functions_dropped: u32,
+    /// Values for streams of the device, which did not read fast enough.
+    pub pushes_dropped: u32,
 }
 
 /// One conversation. `W` is whom the shell hands the answer to a request.
@@ -109,6 +133,12 @@ pub struct Machine<W> {
     phase: Phase,
     wire: Wire,
     requests: Requests<Waiter<W>>,
+    /// What is known of the device's resources, once that was needed.
+    directory: Option<Box<Directory<Lookup<W>>>>,
+    /// The streams that are wished for, if any are.
+    streams: Option<Box<Streams>>,
+    /// What the device asked for, if anything is in progress or open.
+    in_hand: Option<Box<InHand>>,
     outputs: VecDeque<Output<W>>,
     /// Bytes that the shell could not write when it last said so.
     blocked: usize,
@@ -120,6 +150,13 @@ pub struct Machine<W> {
 enum Waiter<W> {
     DeviceInfo,
     Caller(W),
+    /// A caller who wants what a description has under this key.
+    Part(W, &'static str),
+    /// Whoever waits for the directory.
+    Description,
+    /// The stream of this ID.
+    Stream(StreamId),
+    Nobody,
 }
 
 #[derive(Clone, Copy)]
@@ -189,6 +226,9 @@ impl<W> Machine<W> {
             phase,
             wire,
             requests: Requests::new(setup.stream_seed),
+            directory: None,
+            streams: None,
+            in_hand: None,
             outputs: VecDeque::new(),
             blocked: 0,
             queued: 0,
@@ -359,7 +399,18 @@ impl<W> Machine<W> {
 
     /// Asks something of an admitted device. The answer is always given by [`Output::Answer`].
     pub fn handle_request(&mut self, request: Request, waiter: W, now: Instant) {
-        self.ask(request, Waiter::Caller(waiter), now);
+        match request {
+            Request::Read { resource } => self.read(resource, waiter, now),
+            Request::StreamInput { resource, payload } => {
+                self.stream_input(&resource, payload, waiter, now);
+            }
+            Request::Run { resource, payload } => {
+                self.ask(serve::run(resource, payload), Waiter::Caller(waiter), now);
+            }
+            Request::Describe { resource } => {
+                self.ask(serve::describe(resource), Waiter::Caller(waiter), now);
+            }
+        }
         self.check_unsent(now);
     }
 
@@ -373,7 +424,7 @@ impl<W> Machine<W> {
     /// Harmless when called early or twice.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(waiter) = self.requests.take_expired(now) {
-            self.answer(waiter, Err(RequestError::TimedOut));
+            self.answer(waiter, Err(RequestError::TimedOut), now);
         }
         if self
             .phase_deadline()
@@ -496,9 +547,15 @@ impl<W> Machine<W> {
         let deadline = now + LINGER;
         self.phase = Phase::Closing { deadline };
         self.wire = Wire::plain();
+        // Nobody but a caller waits for anything any more.
+        let ended = RequestError::SessionEnded(cause);
+        self.streams = None;
+        self.in_hand = None;
+        self.end_lookups(&ended);
         while let Some(waiter) = self.requests.take_any() {
-            self.answer(waiter, Err(RequestError::SessionEnded(cause.clone())));
+            self.answer(waiter, Err(ended.clone()), now);
         }
+        self.requests = Requests::new(0);
         if has_words {
             self.outputs.push_back(Output::Finish);
         } else {

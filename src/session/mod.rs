@@ -4,10 +4,14 @@ pub mod actor;
 pub mod asked;
 mod closing;
 mod connect;
+mod description;
+mod directory;
+pub mod in_hand;
 pub mod keepalive;
 pub mod machine;
 pub mod requests;
 mod server_run;
+mod streams;
 mod wire;
 
 use std::net::SocketAddr;
@@ -23,6 +27,7 @@ use crate::identity::{Claim, KeyId, KeyOwner};
 use crate::link::keyring::Keyring;
 use crate::link::link_key::LinkKey;
 use crate::link::tls::device::DeviceTls;
+use crate::session::in_hand::AskedLimits;
 use crate::session::requests::RequestLimits;
 
 /// How long the registry may take to judge a Connect. Stock devices are patient for 10 s.
@@ -50,6 +55,7 @@ pub struct Policy {
     /// The most bytes that may wait for a device to read them.
     pub out_buffer_max: usize,
     pub requests: RequestLimits,
+    pub asked: AskedLimits,
 }
 
 impl Policy {
@@ -58,6 +64,7 @@ impl Policy {
             inbound,
             dial,
             session,
+            functions,
             ..
         } = config;
         Self {
@@ -73,6 +80,10 @@ impl Policy {
             requests: RequestLimits {
                 count_max: session.requests_in_flight_max,
                 bytes_max: session.requests_bytes_max,
+            },
+            asked: AskedLimits {
+                in_flight_max: functions.in_flight_max,
+                streams_max: functions.streams_max,
             },
         }
     }

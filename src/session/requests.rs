@@ -62,6 +62,8 @@ struct Waiting<W> {
     id: StreamId,
     bytes: usize,
     deadline: Instant,
+    /// Whether it counts against the limits.
+    has_place: bool,
     waiter: W,
 }
 
@@ -85,15 +87,25 @@ impl<W> Requests<W> {
     }
 
     /// An ID that nothing uses, 1 … 65,535, to be given to [`Self::insert`]; `None` when all are
-    /// taken.
-    pub fn free_id(&mut self) -> Option<StreamId> {
+    /// taken. `is_open` says which ones are those of streams.
+    pub fn free_id(&mut self, is_open: impl Fn(StreamId) -> bool) -> Option<StreamId> {
         for _ in 0..=StreamId::MAX {
             self.last = self.last.wrapping_add(1);
-            if self.last != 0 && !self.is_taken(self.last) {
+            if self.last != 0 && !self.is_taken(self.last) && !is_open(self.last) {
                 return Some(self.last);
             }
         }
         None
+    }
+
+    /// How many count against the limit.
+    pub fn places(&self) -> usize {
+        self.waiting.iter().filter(|one| one.has_place).count()
+    }
+
+    /// Whether an answer with this ID is waited for.
+    pub fn is_waited_for(&self, id: StreamId) -> bool {
+        self.waiting.iter().any(|waiting| waiting.id == id)
     }
 
     /// Lets `waiter` wait for the answer to a request of `bytes` bytes with this ID.
@@ -109,10 +121,11 @@ impl<W> Requests<W> {
         limits: RequestLimits,
     ) -> Result<(), (W, RequestError)> {
         let max = limits.count_max;
-        if self.waiting.len() >= max {
+        if self.places() >= max {
             return Err((waiter, RequestError::TooMany { max }));
         }
-        let in_flight: usize = self.waiting.iter().map(|waiting| waiting.bytes).sum();
+        let with_place = self.waiting.iter().filter(|waiting| waiting.has_place);
+        let in_flight: usize = with_place.map(|waiting| waiting.bytes).sum();
         let max = limits.bytes_max;
         if in_flight.saturating_add(bytes) > max {
             return Err((waiter, RequestError::TooManyBytes { max }));
@@ -121,9 +134,22 @@ impl<W> Requests<W> {
             id,
             bytes,
             deadline,
+            has_place: true,
             waiter,
         });
         Ok(())
+    }
+
+    /// As [`Self::insert`], for what the gateway asks on its own: it takes no place from those that
+    /// ask, and is bounded by what it is asked for.
+    pub fn insert_own(&mut self, id: StreamId, deadline: Instant, waiter: W) {
+        self.waiting.push(Waiting {
+            id,
+            bytes: 0,
+            deadline,
+            has_place: false,
+            waiter,
+        });
     }
 
     /// Who waits for the answer with this ID, if anyone; it is free again then.
@@ -152,15 +178,18 @@ impl<W> Requests<W> {
     }
 
     /// The device sends on a stream of this ID that this session did not open; a request must not
-    /// be mistaken for it.
-    pub fn avoid(&mut self, id: StreamId) {
+    /// be mistaken for it. True when it is to be told to stop: with the first value, and for as
+    /// many IDs as are remembered.
+    pub fn avoid(&mut self, id: StreamId) -> bool {
         if self.stale.contains(&id) {
-            return;
+            return false;
         }
-        if self.stale.len() >= STALE_MAX {
+        let is_full = self.stale.len() >= STALE_MAX;
+        if is_full {
             self.stale.remove(0);
         }
         self.stale.push(id);
+        !is_full
     }
 
     #[cfg(test)]
@@ -169,7 +198,7 @@ impl<W> Requests<W> {
     }
 
     fn is_taken(&self, id: StreamId) -> bool {
-        self.stale.contains(&id) || self.waiting.iter().any(|waiting| waiting.id == id)
+        self.stale.contains(&id) || self.is_waited_for(id)
     }
 
     fn remove(&mut self, index: usize) -> W {
@@ -222,6 +251,8 @@ mod tests {
         }
         let full = RequestError::TooMany { max: 8 };
         assert_eq!(requests.insert(9, 1, at(1), 9, LIMITS), Err((9, full)));
+        requests.insert_own(10, at(1), 10);
+        assert_eq!((requests.len(), requests.places()), (9, 8));
     }
 
     #[test]
@@ -229,31 +260,28 @@ mod tests {
         let mut requests = Requests::new(65_534);
         requests.avoid(2);
         assert_eq!(requests.insert(1, 1, at(1), (), LIMITS), Ok(()));
-        assert_eq!(requests.free_id(), Some(65_535));
-        assert_eq!(requests.free_id(), Some(3));
+        assert_eq!(requests.free_id(|_| false), Some(65_535));
+        assert_eq!(requests.free_id(|_| false), Some(3));
+        assert_eq!(requests.free_id(|id| id == 4), Some(5));
     }
 
     #[test]
     fn with_all_ids_taken_there_is_none() {
-        let limits = RequestLimits {
-            count_max: usize::MAX,
-            bytes_max: usize::MAX,
-        };
         let mut requests = Requests::new(9);
         for id in 1..=65_535 {
-            assert_eq!(requests.insert(id, 1, at(1), (), limits), Ok(()));
+            requests.insert_own(id, at(1), ());
         }
-        assert_eq!(requests.free_id(), None);
+        assert_eq!(requests.free_id(|_| false), None);
     }
 
     #[test]
     fn stale_ids_are_bounded() {
         let mut requests: Requests<()> = Requests::new(0);
-        for id in 1..1000 {
-            requests.avoid(id);
-        }
+        let told = (1..1000).filter(|&id| requests.avoid(id)).count();
+        assert_eq!(told, STALE_MAX);
+        assert!(!requests.avoid(999));
         assert_eq!(requests.stale.len(), STALE_MAX);
-        assert_eq!(requests.free_id(), Some(1));
+        assert_eq!(requests.free_id(|_| false), Some(1));
     }
 
     #[derive(Clone, Debug)]
@@ -286,7 +314,7 @@ mod tests {
             for (serial, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Open { bytes, deadline } => {
-                        let id = requests.free_id().unwrap();
+                        let id = requests.free_id(|_| false).unwrap();
                         prop_assert!(id != 0 && open.iter().all(|&(used, _)| used != id));
                         let waiter = (serial, id);
                         if requests.insert(id, bytes, at(deadline), waiter, LIMITS).is_ok() {

@@ -319,6 +319,11 @@ impl Wire {
         Ok(Some(message))
     }
 
+    /// Whether the peer speaks one of the dialects of 2020.
+    pub fn is_2020(&self) -> bool {
+        self.dialect.is_some_and(Dialect::is_2020)
+    }
+
     /// A message as a frame of the peer's dialect.
     pub fn encode(&self, message: &Message) -> Vec<u8> {
         let mut frame = Vec::new();

@@ -17,7 +17,8 @@ use super::{Deps, DeviceRequest, GetCounters, Session, SessionReport};
 use crate::cause::CauseKind;
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
-use crate::codec::message::{Answer, Authentication, Connect, Message, decode, encode};
+use crate::codec::message::{Answer, Authentication, Connect, Message, Run, StreamData};
+use crate::codec::message::{decode, encode};
 use crate::codec::pson::Value;
 use crate::config::{DialRole, Tls};
 use crate::device::{DeviceId, Generation};
@@ -28,10 +29,12 @@ use crate::link::noise::{Initiator, Transport};
 use crate::link::tls::device::DeviceTls;
 use crate::link::tls::testing::{House, device_tls};
 use crate::link::waiting_room::WaitingRoom;
+use crate::session::asked::{Answerer, DeviceStream, Function, Functions, Push, Subscription};
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{AcceptLink, KeyLookup, Policy};
 use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
+use crate::stream::hub::{Hub, Limits};
 
 const GENERATION: Generation = Generation::accepted(1);
 
@@ -55,6 +58,52 @@ fn gateway_tls(dial_role: DialRole) -> Arc<DeviceTls> {
         ..Tls::default()
     };
     device_tls(&HOUSE.material(), &settings)
+}
+
+/// What the functions were called for.
+enum Asked {
+    Run(Function, Option<Answerer>),
+    Subscribe(DeviceStream, Subscription, Push, Answerer),
+    Unsubscribe(DeviceStream),
+    Publish(DeviceStream, Value),
+    Ended(DeviceId, Generation),
+}
+
+/// Hands on whatever devices ask; who hands nothing on drops it.
+struct Told(mpsc::UnboundedSender<Asked>);
+
+impl Told {
+    fn tell(&self, asked: Asked) {
+        drop(self.0.send(asked));
+    }
+}
+
+impl Functions for Told {
+    fn run(&self, _device: DeviceId, function: Function, answer: Option<Answerer>) {
+        self.tell(Asked::Run(function, answer));
+    }
+
+    fn subscribe(
+        &self,
+        stream: DeviceStream,
+        subscription: Subscription,
+        push: Push,
+        answer: Answerer,
+    ) {
+        self.tell(Asked::Subscribe(stream, subscription, push, answer));
+    }
+
+    fn unsubscribe(&self, stream: DeviceStream) {
+        self.tell(Asked::Unsubscribe(stream));
+    }
+
+    fn publish(&self, stream: DeviceStream, value: Value) {
+        self.tell(Asked::Publish(stream, value));
+    }
+
+    fn session_ended(&self, device: DeviceId, generation: Generation) {
+        self.tell(Asked::Ended(device, generation));
+    }
 }
 
 struct Registry(mpsc::UnboundedSender<SessionReport>);
@@ -87,6 +136,8 @@ impl Reports {
             tls: Arc::new(ArcSwap::new(gateway_tls(DialRole::Server))),
             permits: Arc::new(Semaphore::new(permits)),
             reports: Registry(sender).start().recipient(),
+            streams: hub(),
+            functions: Arc::new(Told(mpsc::unbounded_channel().0)),
         };
         Self {
             deps: Arc::new(deps),
@@ -147,6 +198,15 @@ impl Reports {
         stream.set_nodelay(true).unwrap();
         (session, stream)
     }
+}
+
+fn hub() -> Hub {
+    Hub::new(Limits {
+        sinks_max: 8,
+        resources_per_device_max: 8,
+        queue_max: 8,
+        interval_min: 1,
+    })
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -540,4 +600,113 @@ async fn a_session_that_dies_is_reported_all_the_same() {
         SessionEvent::Ended(CauseKind::Internal.into())
     );
     assert!(reports.recv().await.is_none());
+}
+
+#[actix::test]
+async fn what_a_device_asks_is_done_outside_and_ends_with_the_session() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    Arc::get_mut(&mut reports.deps).unwrap().functions = Arc::new(Told(sender));
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    device.say(&connect()).await;
+    reports.claimed().await;
+    session.send(admit()).await.unwrap();
+    device.hear().await;
+    device.asked().await;
+
+    let run = |stream_id| {
+        Message::Run(Run {
+            stream_id: Some(stream_id),
+            resource: Some(1_u64.into()),
+            parameters: Some("cfg".into()),
+            ..Run::default()
+        })
+    };
+    device.say(&run(3)).await;
+    let Some(Asked::Run(function, Some(answer))) = asked.recv().await else {
+        panic!("a function is run");
+    };
+    assert_eq!(function, Function::ReadProperty { name: "cfg".into() });
+    answer(Ok(Some(5_u64.into())));
+    assert_eq!(device.hear().await, Some(ok(3, Some(5_u64.into()))));
+
+    device.say(&run(4)).await;
+    let Some(Asked::Run(_, answer)) = asked.recv().await else {
+        panic!("a function is run");
+    };
+    drop(answer);
+    let Some(Message::Error(failed)) = device.hear().await else {
+        panic!("an answerer that is dropped answers for itself");
+    };
+    assert_eq!(failed.parameters, Some(500_u64.into()));
+
+    let start = Message::StartStream {
+        stream_id: Some(5),
+        resource: Some(8_u64.into()),
+        parameters: Some(Value::map([("event", "alarm")])),
+    };
+    device.say(&start).await;
+    let Some(Asked::Subscribe(stream, subscription, push, answer)) = asked.recv().await else {
+        panic!("a stream is opened");
+    };
+    let alarm = Subscription::Event {
+        name: "alarm".into(),
+        filters: None,
+    };
+    assert_eq!(subscription, alarm);
+    let expected = DeviceStream {
+        device: DeviceId::new(4711).unwrap(),
+        generation: GENERATION,
+        id: 5,
+    };
+    assert_eq!(stream, expected);
+    answer(Ok(None));
+    assert!(push(1_u64.into()));
+    assert_eq!(device.hear().await, Some(ok(5, None)));
+    let data = Message::StreamData(StreamData {
+        stream_id: 5,
+        kind: None,
+        parameters: None,
+        payload: Some(1_u64.into()),
+    });
+    assert_eq!(device.hear().await, Some(data.clone()));
+    device.say(&data).await;
+    let Some(Asked::Publish(stream, value)) = asked.recv().await else {
+        panic!("it is published");
+    };
+    assert_eq!((stream, value), (expected, 1_u64.into()));
+    let stop = Message::StopStream {
+        stream_id: Some(5),
+        parameters: None,
+        payload: None,
+    };
+    device.say(&stop).await;
+    let unsubscribed = asked.recv().await;
+    assert!(matches!(unsubscribed, Some(Asked::Unsubscribe(stream)) if stream == expected));
+    assert_eq!(device.hear().await, Some(ok(5, None)));
+
+    drop(device);
+    reports.ended(CauseKind::ClosedByDevice).await;
+    let ended = asked.recv().await;
+    assert!(matches!(ended, Some(Asked::Ended(device, GENERATION)) if device == expected.device));
+    check_gone(&session, reports).await;
+    assert!(!push(1_u64.into()));
+}
+
+#[actix::test]
+async fn a_session_that_was_never_admitted_ends_unheard_by_the_functions() {
+    let mut reports = Reports::new(Policy::default(), 0);
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    Arc::get_mut(&mut reports.deps).unwrap().functions = Arc::new(Told(sender));
+    let (session, mut device) = reports.accept(AcceptLink::Plain).await;
+    device.say(&connect()).await;
+    reports.claimed().await;
+    drop(device);
+    session
+        .send(SessionCommand::Refuse(CauseKind::NotProven.into()))
+        .await
+        .unwrap();
+    reports.ended(CauseKind::NotProven).await;
+    check_gone(&session, reports).await;
+    assert!(asked.recv().await.is_none());
 }

@@ -12,7 +12,7 @@ use crate::identity::{Claim, Evidence};
 use crate::session::SessionEvent;
 use crate::session::connect::{self, Rejected};
 use crate::session::keepalive::KeepAlive;
-use crate::session::machine::{Machine, Output, Phase, Request, Waiter};
+use crate::session::machine::{Machine, Output, Phase, Waiter, read};
 use crate::session::requests::{Answered, RequestError};
 use crate::session::server_run;
 use crate::time::Instant;
@@ -95,11 +95,7 @@ impl<W> Machine<W> {
     pub(super) fn admit(&mut self, stream_id: StreamId, keep_alive: Duration, now: Instant) {
         self.phase = Phase::Up(KeepAlive::new(keep_alive, now));
         self.send(&server_run::ok(stream_id), now);
-        let request = Request::Run {
-            resource: DEVICE_INFO.into(),
-            payload: None,
-        };
-        self.ask(request, Waiter::DeviceInfo, now);
+        self.ask(run(DEVICE_INFO.into(), None), Waiter::DeviceInfo, now);
         self.check_unsent(now);
         self.serve(now);
     }
@@ -107,16 +103,20 @@ impl<W> Machine<W> {
     fn serve_device(&mut self, message: Message, now: Instant) {
         let answer = match message {
             Message::KeepAlive => Some(Message::KeepAlive),
-            Message::Ok(answer) => return self.match_answer(answer, Answered::Ok),
-            Message::Error(answer) => return self.match_answer(answer, Answered::Error),
-            Message::Run(run) => server_run::answer_run(&run),
-            Message::Describe { stream_id, .. } => server_run::answer_describe(stream_id),
-            Message::StartStream { stream_id, .. } => server_run::answer_start_stream(stream_id),
-            Message::StopStream { stream_id, .. } => server_run::answer_stop_stream(stream_id),
-            Message::StreamData(data) => {
-                self.counters.stream_data_dropped += 1;
-                return self.requests.avoid(data.stream_id);
+            Message::Ok(answer) => return self.match_answer(answer, Answered::Ok, now),
+            Message::Error(answer) => return self.match_answer(answer, Answered::Error, now),
+            Message::Run(run) => return self.run_function(run, now),
+            Message::Describe { stream_id, .. } => {
+                let denied = server_run::no_description();
+                return self.deny(server_run::wanted(stream_id), &denied, now);
             }
+            Message::StartStream {
+                stream_id,
+                resource,
+                parameters,
+            } => return self.open_asked(stream_id, resource, parameters, now),
+            Message::StopStream { stream_id, .. } => return self.stop_asked(stream_id, now),
+            Message::StreamData(data) => return self.heard_data(data, now),
             Message::Unknown(_) => {
                 self.counters.unknown_ignored += 1;
                 None
@@ -132,38 +132,74 @@ impl<W> Machine<W> {
         }
     }
 
-    fn match_answer(&mut self, answer: Answer, kind: fn(Answer) -> Answered) {
+    fn match_answer(&mut self, answer: Answer, kind: fn(Answer) -> Answered, now: Instant) {
         match answer.stream_id.and_then(|id| self.requests.take(id)) {
-            Some(waiter) => self.answer(waiter, Ok(kind(answer))),
+            Some(waiter) => self.answer(waiter, Ok(kind(answer)), now),
             None => self.counters.answers_dropped += 1,
         }
     }
 
-    pub(super) fn answer(&mut self, waiter: Waiter<W>, result: Result<Answered, RequestError>) {
-        match (waiter, result) {
-            (Waiter::Caller(waiter), result) => {
+    pub(super) fn answer(
+        &mut self,
+        waiter: Waiter<W>,
+        result: Result<Answered, RequestError>,
+        now: Instant,
+    ) {
+        match waiter {
+            Waiter::Caller(waiter) => self.outputs.push_back(Output::Answer(waiter, result)),
+            Waiter::Part(waiter, key) => {
+                let result = result.map(|answered| read::part(answered, key));
                 self.outputs.push_back(Output::Answer(waiter, result));
             }
-            (Waiter::DeviceInfo, Ok(Answered::Ok(answer))) => {
-                if let Some(device_type) = device_type(&answer) {
+            // A device that does not tell its type has none.
+            Waiter::DeviceInfo => {
+                if let Ok(Answered::Ok(answer)) = result
+                    && let Some(device_type) = device_type(&answer)
+                {
                     self.report(SessionEvent::Described { device_type });
                 }
             }
-            // A device that does not tell its type has none.
-            (Waiter::DeviceInfo, _) => {}
+            Waiter::Description => self.described(result, now),
+            Waiter::Stream(id) => self.stream_answered(id, result, now),
+            Waiter::Nobody => {}
         }
     }
 
-    pub(super) fn ask(&mut self, request: Request, waiter: Waiter<W>, now: Instant) {
-        if let Err((waiter, error)) = self.try_ask(request, waiter, now) {
-            self.answer(waiter, Err(error));
+    pub(super) fn ask(&mut self, request: Message, waiter: Waiter<W>, now: Instant) {
+        let deadline = now + self.policy.request_deadline;
+        self.ask_until(request, waiter, deadline, now);
+    }
+
+    pub(super) fn ask_until(
+        &mut self,
+        request: Message,
+        waiter: Waiter<W>,
+        deadline: Instant,
+        now: Instant,
+    ) {
+        if let Err((waiter, error)) = self.try_ask(request, waiter, deadline, now) {
+            self.answer(waiter, Err(error), now);
         }
+    }
+
+    /// An ID that is neither a request's nor a stream's of either side.
+    pub(super) fn free_id(&mut self) -> Option<StreamId> {
+        let (streams, in_hand) = (&self.streams, &self.in_hand);
+        self.requests.free_id(|id| {
+            streams.as_ref().is_some_and(|streams| streams.has(id))
+                || in_hand.as_ref().is_some_and(|one| one.has_stream(id))
+        })
+    }
+
+    pub(super) const fn is_secured(&self) -> bool {
+        !matches!(self.wire.kind(), LinkKind::Plain)
     }
 
     fn try_ask(
         &mut self,
-        request: Request,
+        mut request: Message,
         waiter: Waiter<W>,
+        deadline: Instant,
         now: Instant,
     ) -> Result<(), (Waiter<W>, RequestError)> {
         let limits = self.policy.requests;
@@ -174,18 +210,21 @@ impl<W> Machine<W> {
             return Err((waiter, RequestError::NotConnected));
         };
         // Asked here, where the link cannot be another than it was when that was last looked at.
-        if self.wire.kind() == LinkKind::Plain && carries_secret(&request) {
+        if !self.is_secured() && carries_secret(&request) {
             return Err((waiter, RequestError::NotSecured));
         }
-        let Some(id) = self.requests.free_id() else {
+        if self.places() >= limits.count_max {
+            return Err((waiter, too_many));
+        }
+        let Some(id) = self.free_id() else {
             return Err((waiter, too_many));
         };
-        let frame = self.wire.encode(&message_of(request, id));
+        set_id(&mut request, id);
+        let frame = self.wire.encode(&request);
         let (size, max) = (frame.len(), self.policy.frame_out_max);
         if size > max {
             return Err((waiter, RequestError::TooLarge { size, max }));
         }
-        let deadline = now + self.policy.request_deadline;
         self.requests.insert(id, size, deadline, waiter, limits)?;
         self.send_frame(frame, now);
         Ok(())
@@ -193,28 +232,39 @@ impl<W> Machine<W> {
 }
 
 /// Whether the input of a request is not for everybody who listens.
-fn carries_secret(request: &Request) -> bool {
-    match request {
-        Request::Run { resource, payload } => resource.starts_with(SECURITY) && payload.is_some(),
-        Request::StreamInput { resource, .. } => resource.starts_with(SECURITY),
-        Request::Describe { .. } | Request::Read { .. } => false,
+fn carries_secret(request: &Message) -> bool {
+    let Message::Run(run) = request else {
+        return false;
+    };
+    let resource = run.resource.as_ref().and_then(Value::as_str);
+    run.payload.is_some() && resource.is_some_and(is_secret)
+}
+
+pub(super) fn is_secret(resource: &str) -> bool {
+    resource.starts_with(SECURITY)
+}
+
+/// A Run that has no ID yet.
+pub(super) fn run(resource: String, payload: Option<Value>) -> Message {
+    Message::Run(Run {
+        resource: Some(Value::String(resource)),
+        payload,
+        ..Run::default()
+    })
+}
+
+/// A Describe that has no ID yet; of all resources without one.
+pub(super) fn describe(resource: Option<String>) -> Message {
+    Message::Describe {
+        stream_id: None,
+        resource: resource.map(Value::String),
+        parameters: None,
     }
 }
 
-fn message_of(request: Request, id: StreamId) -> Message {
-    match request {
-        Request::Run { resource, payload } => Message::Run(Run {
-            stream_id: Some(id),
-            resource: Some(Value::String(resource)),
-            payload,
-            ..Run::default()
-        }),
-        Request::Read { .. } | Request::StreamInput { .. } => unimplemented!("not built yet"),
-        Request::Describe { resource } => Message::Describe {
-            stream_id: Some(id),
-            resource: resource.map(Value::String),
-            parameters: None,
-        },
+pub(super) const fn set_id(request: &mut Message, id: StreamId) {
+    if let Message::Run(Run { stream_id, .. }) | Message::Describe { stream_id, .. } = request {
+        *stream_id = Some(id);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whatever comes, in whatever order: no panic, one end, and nothing is sent after it.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,13 +10,15 @@ use super::world::{FLEET_KEY, START, peer, setup};
 use super::{connect, run};
 use crate::cause::{Cause, CauseKind};
 use crate::codec::dialect::Dialect;
-use crate::codec::message::Message;
 use crate::codec::message::encode;
+use crate::codec::message::{Message, Run, StreamData};
+use crate::codec::pson::Value;
 use crate::device::DeviceId;
 use crate::link::link_key::LinkKey;
 use crate::session::AcceptLink;
 use crate::session::machine::{Machine, Output, Request};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
+use crate::stream::Wish;
 use crate::time::Instant;
 
 #[derive(Clone, Debug)]
@@ -30,7 +33,10 @@ enum Input {
     Admit,
     Refuse,
     Close,
-    Request,
+    Request(usize),
+    Wish(u32, bool),
+    Outcome(u32),
+    Push,
     Written(usize),
     Pass(u64),
 }
@@ -38,7 +44,7 @@ enum Input {
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         2 => proptest::collection::vec(any::<u8>(), 0..40).prop_map(Input::Bytes),
-        9 => (0..6usize).prop_map(Input::Message),
+        9 => (0..12usize).prop_map(Input::Message),
         1 => Just(Input::Eof),
         1 => Just(Input::IoError),
         3 => Just(Input::Opened),
@@ -47,7 +53,10 @@ fn input() -> impl Strategy<Value = Input> {
         5 => Just(Input::Admit),
         1 => Just(Input::Refuse),
         1 => Just(Input::Close),
-        4 => Just(Input::Request),
+        4 => (0..4usize).prop_map(Input::Request),
+        3 => (0..3u32, any::<bool>()).prop_map(|(sampled, events)| Input::Wish(sampled, events)),
+        1 => (0..3u32).prop_map(Input::Outcome),
+        1 => Just(Input::Push),
         2 => (0..400_000usize).prop_map(Input::Written),
         2 => (0..40_000_000u64).prop_map(Input::Pass),
     ]
@@ -58,7 +67,31 @@ fn message(pick: usize) -> Message {
         0 | 1 => connect(7),
         2 => Message::KeepAlive,
         3 => run(Some(9)),
-        4 => super::answer(1001, super::Value::Null),
+        4 => super::answer(1001, Value::Null),
+        5 => super::answer(1002, Value::map([("a", Value::map([("fn", 4_u64)]))])),
+        6 => super::answer(1003, Value::map([("out", 1_u64)])),
+        7 => Message::StreamData(StreamData {
+            stream_id: 1004,
+            kind: None,
+            parameters: None,
+            payload: None,
+        }),
+        8 => Message::StartStream {
+            stream_id: Some(5),
+            resource: Some(Value::Unsigned(8)),
+            parameters: Some(Value::map([("event", "alarm")])),
+        },
+        9 => Message::StopStream {
+            stream_id: Some(5),
+            parameters: None,
+            payload: None,
+        },
+        10 => Message::Run(Run {
+            stream_id: Some(4),
+            resource: Some(Value::Unsigned(1)),
+            parameters: Some("cfg".into()),
+            ..Run::default()
+        }),
         _ => Message::Disconnect {
             stream_id: Some(3),
             reason: None,
@@ -98,8 +131,24 @@ fn feed(machine: &mut Machine<u32>, input: Input, now: &mut Instant) -> bool {
         }
         Input::Refuse => machine.handle_command(SessionCommand::Refuse(cause()), *now),
         Input::Close => machine.handle_command(SessionCommand::Close(cause()), *now),
-        Input::Request => {
-            let request = Request::Describe { resource: None };
+        Input::Wish(sampled, events) => machine.handle_wish(
+            Wish {
+                resource: "a".into(),
+                sampled: NonZeroU32::new(sampled),
+                events,
+            },
+            *now,
+        ),
+        Input::Outcome(serial) => machine.handle_outcome(serial, Ok(None), *now),
+        Input::Push => drop(machine.handle_push(5, Value::Null, *now)),
+        Input::Request(pick) => {
+            let resource = "a".to_owned();
+            let payload = Value::Null;
+            let request = match pick {
+                0 => Request::Describe { resource: None },
+                1 => Request::StreamInput { resource, payload },
+                _ => Request::Read { resource },
+            };
             machine.handle_request(request, 1, *now);
             return true;
         }
@@ -138,6 +187,10 @@ proptest! {
                     Output::Report(SessionEvent::Ended(_)) => ended += 1,
                     Output::Answer(..) => answered += 1,
                     Output::Close => closed = true,
+                    Output::Stream(_) | Output::Function(..) | Output::Subscribe(..)
+                    | Output::Unsubscribe(_) | Output::Publish(..) => {
+                        prop_assert_eq!(ended, 0, "told after the end");
+                    }
                     Output::HandshakeReady | Output::Finish => {}
                 }
                 prop_assert!(ended <= 1 && claimed <= 1 && described <= claimed);

@@ -13,6 +13,7 @@ use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
 use crate::codec::message::{Answer, Authentication, Connect, Message};
 use crate::codec::message::{decode, encode};
+use crate::codec::pson::Value;
 use crate::config::{DialRole, Tls};
 use crate::device::{ConnectionMode, DeviceId, LinkKind};
 use crate::identity::{KeyId, KeyOwner};
@@ -20,10 +21,13 @@ use crate::link::link_key::LinkKey;
 use crate::link::noise::{Initiator, Responder, Transport};
 use crate::link::tls::device::DeviceTls;
 use crate::link::tls::testing::{House, Leaf, device_tls};
+use crate::session::asked::{Function, Outcome, Subscription};
+use crate::session::in_hand::Serial;
 use crate::session::machine::{Machine, Output, Request, Setup};
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{AcceptLink, KeyLookup, Policy};
 use crate::session::{DialLink, SessionCommand, SessionEvent};
+use crate::stream::{Report, Wish};
 use crate::time::Instant;
 
 pub const FLEET_KEY: [u8; 32] = [7; 32];
@@ -77,6 +81,11 @@ pub enum Seen {
     Message(Message),
     HandshakeReady,
     Answer(u32, Result<Answered, RequestError>),
+    Stream(Report),
+    Function(Serial, Function),
+    Subscribe(Serial, u16, Subscription),
+    Unsubscribe(u16),
+    Publish(u16, Value),
     Finish,
     Close,
 }
@@ -413,6 +422,22 @@ impl World {
         self.drain();
     }
 
+    pub fn wish(&mut self, wish: Wish) {
+        self.machine.handle_wish(wish, self.now);
+        self.drain();
+    }
+
+    pub fn told(&mut self, serial: Serial, outcome: Outcome) {
+        self.machine.handle_outcome(serial, outcome, self.now);
+        self.drain();
+    }
+
+    pub fn push(&mut self, id: u16, value: Value) -> bool {
+        let taken = self.machine.handle_push(id, value, self.now);
+        self.drain();
+        taken
+    }
+
     /// Runs a resource; the ID of the request.
     pub fn ask(&mut self, waiter: u32) -> u16 {
         let request = Request::Run {
@@ -451,6 +476,15 @@ impl World {
                 Output::Report(event) => self.seen.push(Seen::Event(event)),
                 Output::HandshakeReady => self.seen.push(Seen::HandshakeReady),
                 Output::Answer(waiter, answer) => self.seen.push(Seen::Answer(waiter, answer)),
+                Output::Stream(report) => self.seen.push(Seen::Stream(report)),
+                Output::Function(serial, function) => {
+                    self.seen.push(Seen::Function(serial, function));
+                }
+                Output::Subscribe(serial, id, subscription) => {
+                    self.seen.push(Seen::Subscribe(serial, id, subscription));
+                }
+                Output::Unsubscribe(id) => self.seen.push(Seen::Unsubscribe(id)),
+                Output::Publish(id, value) => self.seen.push(Seen::Publish(id, value)),
                 Output::Finish => self.seen.push(Seen::Finish),
                 Output::Close => self.seen.push(Seen::Close),
             }

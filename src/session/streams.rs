@@ -1,0 +1,548 @@
+//! The streams that the gateway opens in one session: what is wanted of each resource, what the
+//! device has taken, and the one step that is under way.
+//!
+//! Samples and events of one resource are two streams, the sampled one started first: a device may
+//! send its events on the stream that was started last, and may forget them when any is stopped,
+//! so the one for events is started again after either. In the 2020 dialects one stream serves both,
+//! since there the messages say which they are.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::message::{Answer, StreamData, StreamDataKind, StreamId};
+use crate::codec::pson::Value;
+use crate::session::description::{Kind, Resource};
+use crate::session::requests::{Answered, RequestError};
+use crate::stream::{Arrival, Refusal, Report, Wish};
+use crate::time::Instant;
+
+/// How soon after its Ok a device sends its present state. What comes later is taken for what it
+/// says it is: a resource may forbid that first message.
+const STATE_WITHIN: Duration = Duration::from_secs(5);
+/// How often a Start Stream is sent without an answer.
+const TRIES_MAX: u8 = 2;
+/// What is kept of a text of a device, in characters.
+const TEXT_MAX: usize = 256;
+/// What a value of an input is marked with by devices that send inputs and outputs apart.
+const OF_INPUT: Value = Value::Unsigned(1);
+
+/// What is to be done about the streams.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send a Start Stream. A beat of 0 s stands for events only.
+    Start {
+        id: StreamId,
+        resource: Arc<str>,
+        beat: u32,
+    },
+    /// Send a Stop Stream.
+    Stop {
+        id: StreamId,
+    },
+    Report(Report),
+    /// Find out what the device says of this resource, and call [`Streams::looked_up`].
+    LookUp(Arc<str>),
+}
+
+/// What became of a Stream Data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Reported,
+    /// Of a stream that is just being opened or closed, or a part that nobody wants.
+    Dropped,
+    /// No stream has this ID.
+    Unknown,
+}
+
+/// The streams of one session.
+#[derive(Debug)]
+pub struct Streams {
+    /// Whether one stream serves samples and events.
+    joint: bool,
+    entries: Vec<Entry>,
+    effects: VecDeque<Effect>,
+}
+
+/// One resource.
+#[derive(Debug)]
+struct Entry {
+    resource: Arc<str>,
+    wanted: Pace,
+    /// What was last told to be streamed.
+    told: Pace,
+    /// None until it is looked up. Whether the device sends its input and its output.
+    both_ways: Option<bool>,
+    sampled: Option<Channel>,
+    /// Never used where one stream serves both.
+    events: Option<Channel>,
+    under_way: Option<Step>,
+    /// Start Streams in a row without an answer.
+    silences: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pace {
+    sampled: Option<NonZeroU32>,
+    events: bool,
+}
+
+/// One stream that the device has, or may have.
+#[derive(Clone, Copy, Debug)]
+struct Channel {
+    id: StreamId,
+    /// Seconds, 0 for events only; `None` when it is not known what the device made of the last
+    /// Start Stream.
+    beat: Option<u32>,
+    /// It must be started again, though it is open.
+    worn: bool,
+    /// Until then the next value is the present state.
+    state_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Sampled,
+    Events,
+}
+
+/// What waits for an answer of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Start {
+        which: Which,
+        id: StreamId,
+        beat: u32,
+        /// What was wanted when it was sent.
+        wanted: Pace,
+    },
+    Stop {
+        which: Which,
+        id: StreamId,
+    },
+}
+
+impl Pace {
+    const fn is_none(self) -> bool {
+        self.sampled.is_none() && !self.events
+    }
+}
+
+impl Streams {
+    /// `joint`: one stream serves samples and events of a resource, as in the 2020 dialects.
+    pub const fn new(joint: bool) -> Self {
+        Self {
+            joint,
+            entries: Vec::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.effects.is_empty()
+    }
+
+    /// To be drained after every call of the others.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether a stream has this ID, or is getting or losing it.
+    pub fn has(&self, id: StreamId) -> bool {
+        self.entries.iter().any(|entry| entry.has(id))
+    }
+
+    /// Where input for the resource is sent.
+    pub fn input_id(&self, resource: &str) -> Option<StreamId> {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| &*entry.resource == resource)?;
+        let channel = entry.sampled.or(entry.events)?;
+        channel.beat.map(|_| channel.id)
+    }
+
+    /// All that is wanted of one resource from now on. `spare` is an ID that nothing uses.
+    pub fn handle_wish(&mut self, wish: Wish, spare: Option<StreamId>) {
+        let wanted = Pace {
+            sampled: wish.sampled,
+            events: wish.events,
+        };
+        let index = match self.index(&wish.resource) {
+            Some(index) => index,
+            None if wanted.is_none() => return,
+            None => {
+                self.entries.push(Entry::new(Arc::clone(&wish.resource)));
+                self.effects.push_back(Effect::LookUp(wish.resource));
+                self.entries.len() - 1
+            }
+        };
+        let entry = &mut self.entries[index];
+        entry.wanted = wanted;
+        if entry.is_settled(self.joint) {
+            // Who asks again for what is streamed is told so again.
+            entry.told = Pace::default();
+        }
+        self.advance(index, spare);
+    }
+
+    /// What the device says of the resource; none when it does not describe itself, and is asked
+    /// all the same.
+    ///
+    /// # Errors
+    /// Why there will be no stream.
+    pub fn looked_up(
+        &mut self,
+        resource: &str,
+        found: Result<Option<Resource>, Refusal>,
+        spare: Option<StreamId>,
+    ) {
+        let Some(index) = self.index(resource) else {
+            return;
+        };
+        match found.and_then(may_stream) {
+            Ok(both_ways) => self.entries[index].both_ways = Some(both_ways),
+            Err(refusal) => self.refuse(index, refusal),
+        }
+        self.advance(index, spare);
+    }
+
+    /// The answer to the Start Stream or Stop Stream of this ID, or that there was none.
+    pub fn handle_answer(
+        &mut self,
+        id: StreamId,
+        answer: Result<Answered, RequestError>,
+        spare: Option<StreamId>,
+        now: Instant,
+    ) {
+        let under_way = |entry: &Entry| entry.under_way.is_some_and(|step| step.id() == id);
+        let Some(index) = self.entries.iter().position(under_way) else {
+            return;
+        };
+        let entry = &mut self.entries[index];
+        match (entry.under_way.take(), answer) {
+            (Some(Step::Stop { which, .. }), _) => entry.stopped(which),
+            (Some(Step::Start { which, beat, .. }), Ok(Answered::Ok(_))) => {
+                entry.started(which, id, beat, now);
+            }
+            (Some(Step::Start { which, wanted, .. }), Ok(Answered::Error(answer))) => {
+                let is_wanted = entry.wanted == wanted;
+                entry.not_started(which);
+                if is_wanted {
+                    self.refuse(index, refusal_of(&answer));
+                }
+            }
+            (Some(Step::Start { which, .. }), Err(_)) => {
+                entry.unanswered(which, id);
+                if entry.silences >= TRIES_MAX {
+                    entry.silences = 0;
+                    let text = "the device did not answer a Start Stream in time";
+                    self.refuse(index, refusal(504, text));
+                }
+            }
+            (None, _) => {}
+        }
+        self.tell(index);
+        self.advance(index, spare);
+    }
+
+    /// A Stream Data of the device.
+    pub fn handle_data(&mut self, data: StreamData, now: Instant) -> Heard {
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.has(data.stream_id));
+        let Some(entry) = entry else {
+            return Heard::Unknown;
+        };
+        // What it tells of its output comes as another message.
+        if entry.both_ways == Some(true) && data.parameters == Some(OF_INPUT) {
+            return Heard::Dropped;
+        }
+        let Some(arrival) = entry.arrival(&data, now) else {
+            return Heard::Dropped;
+        };
+        self.effects.push_back(Effect::Report(Report::Data {
+            resource: Arc::clone(&entry.resource),
+            arrival,
+            value: data.payload.unwrap_or(Value::Null),
+        }));
+        Heard::Reported
+    }
+
+    fn index(&self, resource: &str) -> Option<usize> {
+        let mut entries = self.entries.iter();
+        entries.position(|entry| &*entry.resource == resource)
+    }
+
+    /// Takes the next step towards what is wanted, and forgets a resource of which nothing is.
+    fn advance(&mut self, index: usize, spare: Option<StreamId>) {
+        let entry = &mut self.entries[index];
+        match entry.next_step(self.joint, spare) {
+            Ok(None) => {}
+            Ok(Some(step)) => {
+                entry.under_way = Some(step);
+                self.effects.push_back(match step {
+                    Step::Start { id, beat, .. } => Effect::Start {
+                        id,
+                        resource: Arc::clone(&entry.resource),
+                        beat,
+                    },
+                    Step::Stop { id, .. } => Effect::Stop { id },
+                });
+            }
+            Err(refusal) => self.refuse(index, refusal),
+        }
+        self.tell(index);
+        if self.entries[index].is_over() {
+            self.entries.swap_remove(index);
+        }
+    }
+
+    /// Tells what is streamed, when that has changed.
+    fn tell(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        let present = entry.present(self.joint);
+        if present == entry.told {
+            return;
+        }
+        entry.told = present;
+        if !present.is_none() && !entry.wanted.is_none() {
+            self.effects.push_back(Effect::Report(Report::Started {
+                resource: Arc::clone(&entry.resource),
+                sampled: present.sampled,
+                events: present.events,
+            }));
+        }
+    }
+
+    /// Gives the resource up until it is wished for again.
+    fn refuse(&mut self, index: usize, refusal: Refusal) {
+        let entry = &mut self.entries[index];
+        if !entry.wanted.is_none() {
+            let resource = Arc::clone(&entry.resource);
+            let report = Report::Refused { resource, refusal };
+            self.effects.push_back(Effect::Report(report));
+        }
+        entry.wanted = Pace::default();
+        entry.told = Pace::default();
+    }
+}
+
+impl Entry {
+    fn new(resource: Arc<str>) -> Self {
+        Self {
+            resource,
+            wanted: Pace::default(),
+            told: Pace::default(),
+            both_ways: None,
+            sampled: None,
+            events: None,
+            under_way: None,
+            silences: 0,
+        }
+    }
+
+    fn has(&self, id: StreamId) -> bool {
+        let open = [self.sampled, self.events];
+        open.iter().flatten().any(|channel| channel.id == id)
+            || self.under_way.is_some_and(|step| step.id() == id)
+    }
+
+    /// Nothing is wanted, open or under way.
+    const fn is_over(&self) -> bool {
+        self.wanted.is_none()
+            && self.sampled.is_none()
+            && self.events.is_none()
+            && self.under_way.is_none()
+    }
+
+    /// What the device streams.
+    fn present(&self, joint: bool) -> Pace {
+        let beat_of = |channel: Option<Channel>| channel.and_then(|channel| channel.beat);
+        let sampled = beat_of(self.sampled);
+        Pace {
+            sampled: sampled.and_then(NonZeroU32::new),
+            events: if joint {
+                self.wanted.events && sampled.is_some()
+            } else {
+                beat_of(self.events).is_some()
+            },
+        }
+    }
+
+    fn is_settled(&self, joint: bool) -> bool {
+        self.under_way.is_none() && self.present(joint) == self.wanted
+    }
+
+    /// What is to be sent next, if anything.
+    fn next_step(&self, joint: bool, spare: Option<StreamId>) -> Result<Option<Step>, Refusal> {
+        if self.under_way.is_some() {
+            return Ok(None);
+        }
+        let (sampled, events) = if joint {
+            let beat = self.wanted.sampled.map_or(0, NonZeroU32::get);
+            ((!self.wanted.is_none()).then_some(beat), None)
+        } else {
+            let beat = self.wanted.sampled.map(NonZeroU32::get);
+            (beat, self.wanted.events.then_some(0))
+        };
+        let stop = |which, channel: Option<Channel>, wanted: Option<u32>| {
+            let id = channel.filter(|_| wanted.is_none())?.id;
+            Some(Step::Stop { which, id })
+        };
+        let stop = stop(Which::Events, self.events, events)
+            .or_else(|| stop(Which::Sampled, self.sampled, sampled));
+        if stop.is_some() || self.both_ways.is_none() {
+            return Ok(stop);
+        }
+        let start = [
+            (Which::Sampled, self.sampled, sampled),
+            (Which::Events, self.events, events),
+        ]
+        .into_iter()
+        .find_map(|(which, channel, wanted)| {
+            let beat = wanted?;
+            let is_there = |channel: Channel| channel.beat == Some(beat) && !channel.worn;
+            (!channel.is_some_and(is_there)).then_some((which, channel, beat))
+        });
+        let Some((which, channel, beat)) = start else {
+            return Ok(None);
+        };
+        let id = channel.map(|channel| channel.id).or(spare);
+        let id = id.ok_or_else(|| refusal(503, "every stream ID of the session is taken"))?;
+        Ok(Some(Step::Start {
+            which,
+            id,
+            beat,
+            wanted: self.wanted,
+        }))
+    }
+
+    fn channel(&mut self, which: Which) -> &mut Option<Channel> {
+        match which {
+            Which::Sampled => &mut self.sampled,
+            Which::Events => &mut self.events,
+        }
+    }
+
+    fn started(&mut self, which: Which, id: StreamId, beat: u32, now: Instant) {
+        self.silences = 0;
+        *self.channel(which) = Some(Channel {
+            id,
+            beat: Some(beat),
+            worn: false,
+            state_until: Some(now + STATE_WITHIN),
+        });
+        self.wear_events(which);
+    }
+
+    fn stopped(&mut self, which: Which) {
+        self.silences = 0;
+        *self.channel(which) = None;
+        self.wear_events(which);
+    }
+
+    /// The device may send its events on the sampled stream now, or not at all.
+    const fn wear_events(&mut self, which: Which) {
+        if let (Which::Sampled, Some(events)) = (which, &mut self.events) {
+            events.worn = true;
+        }
+    }
+
+    /// The device refused a Start Stream. One that was open before is to be stopped, whatever it
+    /// does now.
+    fn not_started(&mut self, which: Which) {
+        self.silences = 0;
+        if let Some(channel) = self.channel(which) {
+            channel.beat = None;
+        }
+    }
+
+    /// The device may have taken it, or not.
+    fn unanswered(&mut self, which: Which, id: StreamId) {
+        self.silences += 1;
+        *self.channel(which) = Some(Channel {
+            id,
+            beat: None,
+            worn: false,
+            state_until: None,
+        });
+    }
+
+    /// How a value came, on a stream that the device has taken and keeps.
+    fn arrival(&mut self, data: &StreamData, now: Instant) -> Option<Arrival> {
+        let is_stopping =
+            matches!(self.under_way, Some(Step::Stop { id, .. }) if id == data.stream_id);
+        let is_it = |channel: &&mut Channel| channel.id == data.stream_id && channel.beat.is_some();
+        let (channel, by_id) = match self.sampled.as_mut().filter(is_it) {
+            Some(channel) => (channel, Arrival::Sample),
+            None => (self.events.as_mut().filter(is_it)?, Arrival::Event),
+        };
+        if is_stopping {
+            return None;
+        }
+        let until = channel.state_until.take();
+        let is_state = until.is_some_and(|until| now <= until);
+        // Where the messages say what they are, only a sample can be the present state.
+        Some(match data.kind {
+            Some(StreamDataKind::Event) => Arrival::Event,
+            _ if is_state => Arrival::State,
+            Some(StreamDataKind::Sample) => Arrival::Sample,
+            None => by_id,
+        })
+    }
+}
+
+impl Step {
+    const fn id(self) -> StreamId {
+        match self {
+            Self::Start { id, .. } | Self::Stop { id, .. } => id,
+        }
+    }
+}
+
+/// Whether the resource has an input and an output.
+fn may_stream(found: Option<Resource>) -> Result<bool, Refusal> {
+    match found {
+        Some(Resource {
+            kind: Kind::Action, ..
+        }) => Err(refusal(
+            405,
+            "the resource is an action: it is run, not streamed",
+        )),
+        Some(Resource { streams: false, .. }) => Err(refusal(
+            409,
+            "the device says that the resource is not streamed",
+        )),
+        Some(Resource { kind, .. }) => Ok(kind == Kind::InputOutput),
+        None => Ok(false),
+    }
+}
+
+pub fn refusal(code: u16, text: &str) -> Refusal {
+    Refusal {
+        code,
+        text: text.into(),
+    }
+}
+
+/// The Error of a device as the reason that there is no stream.
+pub fn refusal_of(answer: &Answer) -> Refusal {
+    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
+    let code = code.and_then(|code| u16::try_from(code).ok());
+    let said = answer.payload.as_ref().and_then(|payload| {
+        let named = payload.get("message").or_else(|| payload.get("error"));
+        named.unwrap_or(payload).as_str()
+    });
+    let text: String = match said {
+        Some(text) => text.chars().take(TEXT_MAX).collect(),
+        None => "the device refused without a reason".into(),
+    };
+    Refusal {
+        code: code.filter(|code| (400..600).contains(code)).unwrap_or(502),
+        text: text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
