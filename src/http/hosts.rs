@@ -147,3 +147,112 @@ fn own_origin(authority: &str, via: Via) -> String {
     let authority = authority.strip_suffix(usual).unwrap_or(&authority);
     format!("{scheme}://{authority}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn via(local: &str, peer: &str, is_tls: bool) -> Via {
+        Via {
+            local: local.parse().expect("an address"),
+            peer: peer.parse().expect("an address"),
+            is_tls,
+        }
+    }
+
+    fn hosts() -> Hosts {
+        let names = ["Gate.Example.Org", "192.0.2.9", "2001:db8::9"].map(str::to_owned);
+        Hosts::new(names, &["https://App.example.org".to_owned()])
+    }
+
+    #[test]
+    fn own_names_and_addresses_are_known_in_every_form() {
+        let via = via("::ffff:10.0.0.1", "10.0.0.2", true);
+        for host in [
+            "gate.example.org",
+            "GATE.example.org.:4080",
+            "192.0.2.9:1",
+            "[2001:db8:0::9]",
+            "10.0.0.1:4080",
+            "[::ffff:10.0.0.1]:4080",
+        ] {
+            assert_eq!(hosts().check_host(host, via), Ok(()), "{host}");
+        }
+        for host in [
+            "example.org",
+            "a.gate.example.org",
+            "10.0.0.2",
+            "127.0.0.1",
+            "[::1]",
+        ] {
+            let foreign = Foreign::Host(host.to_owned());
+            assert_eq!(hosts().check_host(host, via), Err(foreign));
+        }
+        for host in [
+            "",
+            ":80",
+            "gate.example.org:",
+            "::1",
+            "[::1",
+            "a/b",
+            "a@gate.example.org",
+        ] {
+            assert_eq!(
+                hosts().check_host(host, via),
+                Err(Foreign::Malformed),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn localhost_is_ours_only_on_this_machine() {
+        let near = via("127.0.0.1", "::ffff:127.0.0.1", false);
+        let far = via("10.0.0.1", "10.0.0.2", true);
+        assert_eq!(hosts().check_host("localhost:4080", near), Ok(()));
+        assert!(hosts().check_host("localhost:4080", far).is_err());
+    }
+
+    #[test]
+    fn an_origin_is_ours_with_scheme_and_port() {
+        let (plain, tls) = (
+            via("10.0.0.1", "10.0.0.2", false),
+            via("10.0.0.1", "10.0.0.2", true),
+        );
+        for (origin, authority, via, is_ours) in [
+            ("http://gate:4080", "Gate:4080", plain, true),
+            ("http://gate", "gate:80", plain, true),
+            ("https://gate", "gate:443", tls, true),
+            ("https://gate:80", "gate:80", tls, true),
+            ("https://gate:4080", "gate:4080", plain, false),
+            ("http://gate", "gate:4080", plain, false),
+            ("https://app.example.org", "gate", plain, true),
+            ("http://app.example.org", "gate", plain, false),
+            ("https://app.example.org.evil.example", "gate", plain, false),
+            ("null", "gate", plain, false),
+            ("", "gate", plain, false),
+        ] {
+            let judged = hosts().check_origin(origin, authority, via);
+            assert_eq!(judged.is_ok(), is_ours, "{origin} {authority}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_none_is_ours(text in "\\PC{0,40}") {
+            let via = via("10.0.0.1", "10.0.0.2", true);
+            prop_assert!(hosts().check_host(&text, via).is_err());
+            prop_assert!(hosts().check_origin(&text, "gate", via).is_err());
+        }
+
+        #[test]
+        fn no_other_address_is_ours(bits: u32) {
+            let address = std::net::Ipv4Addr::from(bits);
+            let via = via("10.0.0.1", "10.0.0.2", true);
+            let known = ["10.0.0.1", "192.0.2.9"].contains(&address.to_string().as_str());
+            prop_assert_eq!(hosts().check_host(&address.to_string(), via).is_ok(), known);
+        }
+    }
+}

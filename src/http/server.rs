@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -287,39 +288,57 @@ impl Shared {
             request.extensions_mut().insert(via);
             router.clone().oneshot(request.map(Body::new))
         });
-        let builder = self.builder(is_h2);
-        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let mut serving = std::pin::pin!(serving);
-        let served = tokio::select! {
-            served = serving.as_mut() => served,
-            () = self.stop.cancelled() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
-            }
+        let io = TokioIo::new(stream);
+        let served = if is_h2 {
+            let serving = self.http2().serve_connection(io, service);
+            self.until_stop(serving, |serving| serving.graceful_shutdown())
+                .await
+        } else {
+            let serving = self.http1().serve_connection(io, service).with_upgrades();
+            self.until_stop(serving, |serving| serving.graceful_shutdown())
+                .await
         };
-        served.map_err(ServeError::Http)
+        Ok(served?)
     }
 
-    fn builder(&self, is_h2: bool) -> Builder<TokioExecutor> {
-        let settings = &self.settings;
-        let mut builder = Builder::new(TokioExecutor::new());
+    async fn until_stop<C>(
+        &self,
+        serving: C,
+        shut_down: impl FnOnce(Pin<&mut C>),
+    ) -> hyper::Result<()>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            served = serving.as_mut() => served,
+            () = self.stop.cancelled() => {
+                shut_down(serving.as_mut());
+                serving.await
+            }
+        }
+    }
+
+    /// The deadline of a head also runs while a connection idles, from its first moment on.
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(settings.head_deadline)
+            .header_read_timeout(self.settings.head_deadline)
             .max_buf_size(HEAD_MAX);
         builder
-            .http2()
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let settings = &self.settings;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.streams_max)
             .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.keep_alive_interval)
             .keep_alive_timeout(settings.keep_alive_timeout);
-        if is_h2 {
-            builder.http2_only()
-        } else {
-            builder.http1_only()
-        }
+        builder
     }
 }
 
@@ -358,6 +377,6 @@ enum ServeError {
     Slow,
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("{0}")]
-    Http(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
 }
