@@ -185,7 +185,7 @@ impl Drop for Devices {
 fn listening(key: &Path, port: u16) -> Devices {
     let (port, id) = (port.to_string(), DOOR.to_string());
     let listen = ["--listen", "127.0.0.1", "--port", &port];
-    let who = ["--count", "1", "--first-id", &id, "--hostile"];
+    let who = ["--count", "1", "--first-id", &id, "--hostile-text"];
     Devices::start(&[&listen[..], &who[..]].concat(), key)
 }
 

@@ -394,9 +394,9 @@ def a_phone_has_all_of_it(browser):
 def many_devices_are_few_rows(browser):
     page = browser.page()
     fleet = ask("/v3/fleet")
-    like = dict(zip(fleet["columns"], fleet["devices"][0]))
+    like = fleet["devices"][0]
     fleet["devices"] = [
-        list({**like, "id": id, "user": f"owner-{id % 7}", "device": f"door-{id}"}.values())
+        {**like, "id": id, "identity": {"owner": f"owner-{id % 7}", "device": f"door-{id}"}}
         for id in range(1, MANY + 1)
     ]
     page.route("**/v3/fleet", lambda route: route.fulfill(json=fleet))

@@ -71,7 +71,7 @@ export class DevicePage {
   }
 
   event(event) {
-    if (this.#open && this.#device()?.id === event.id) this.update();
+    if (this.#open && this.#device()?.id === event.device) this.update();
   }
 
   tick(now) {

@@ -27,7 +27,7 @@ export class Events {
   }
 
   add(event) {
-    this.#push({ event, device: this.#fleet.devices.get(event.id) });
+    this.#push({ event, device: this.#fleet.devices.get(event.device) });
   }
 
   // A line that is no event of the gateway.
@@ -65,13 +65,13 @@ export class Events {
   #line({ event, device, text }) {
     if (text) return el("li", { class: "remark" }, text);
     const told = event.change === "changed" || event.change === "added"
-      ? wordOf(event.new_status) : WHAT[event.change] ?? event.change;
-    const cause = causeText(event.cause?.kind, event.cause?.detail);
+      ? wordOf(event.new) : WHAT[event.change] ?? event.change;
+    const cause = causeText(event.cause);
     const missed = event.conflated ? ` (and ${event.conflated} before it)` : "";
     const node = device
       ? el("a", { href: routeOf(device), class: "name" }, device.shownName)
-      : el("span", { class: "name" }, String(event.id));
-    return el("li", { "data-group": groupOf(event.new_status), "data-number": event.number },
+      : el("span", { class: "name" }, String(event.device));
+    return el("li", { "data-group": groupOf(event.new), "data-number": event.number },
       el("time", { title: exact(event.unix_ms) }, clock(event.unix_ms)),
       el("i", { class: "glyph", "aria-hidden": "true" }),
       node,

@@ -3,25 +3,25 @@
 import { GROUPS, groupOf, wordOf } from "./status.js";
 import { causeText, plain } from "./text.js";
 
-// `~` stands for no owner.
-function fromRow(columns, row) {
-  const view = Object.fromEntries(columns.map((column, index) => [column, row[index]]));
-  const owner = view.user === "~" ? "" : view.user;
+function fromView(view) {
+  const owner = view.identity?.owner ?? "";
+  // Until it was first admitted its number is its name.
+  const name = view.identity?.device ?? String(view.id);
   return {
     id: view.id,
     owner,
-    name: view.device,
-    shownName: plain(view.device),
+    name,
+    shownName: plain(name),
     shownOwner: plain(owner),
     origin: view.origin,
     address: view.address,
-    link: view.link ?? (view.use_ssl ? "tls" : ""),
-    proof: view.proof ?? "",
+    link: view.session?.link ?? (view.use_ssl ? "tls" : ""),
+    proof: view.session?.proof ?? "",
     status: view.status,
     since: view.since_unix_ms,
     attempt: view.attempt,
-    nextTry: view.next_try_unix_ms,
-    cause: causeText(view.cause, view.cause_detail),
+    nextTry: view.next_try_unix_ms ?? null,
+    cause: causeText(view.cause),
   };
 }
 
@@ -39,23 +39,21 @@ export class Fleet extends EventTarget {
   counts = Object.fromEntries(GROUPS.map((group) => [group, 0]));
   // Raised with every change.
   version = 0;
-  #columns = [];
 
-  replace({ devices, columns, event_number: number }) {
+  replace({ devices, event_number: number }) {
     const before = this.devices;
     this.devices = new Map();
-    this.#columns = columns;
-    for (const row of devices) this.#put(row, before);
+    for (const view of devices) this.#put(view, before);
     this.number = number;
     this.#changed();
   }
 
-  // An event of the feed; it says how the device is now.
+  // An event of the feed; it holds the device as it is now.
   apply(event) {
     if (event.number <= this.number) return;
     this.number = event.number;
-    if (event.row) this.#put(event.row, this.devices);
-    else this.devices.delete(event.id);
+    if (event.device_view) this.#put(event.device_view, this.devices);
+    else this.devices.delete(event.device);
     this.#changed();
   }
 
@@ -67,8 +65,8 @@ export class Fleet extends EventTarget {
   }
 
   // Unchanged devices keep their object, so that rows can tell by identity what to touch.
-  #put(row, known) {
-    const device = fromRow(this.#columns, row);
+  #put(view, known) {
+    const device = fromView(view);
     const before = known.get(device.id);
     const same = before && Object.keys(device).every((key) => device[key] === before[key]);
     if (!same) device.hay = haystack(device);

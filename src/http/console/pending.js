@@ -75,8 +75,8 @@ export class Pending {
   }
 
   #card(device) {
-    const name = plain(device.device);
-    const owner = device.user === "~" ? "" : plain(device.user);
+    const name = plain(device.identity.device);
+    const owner = plain(device.identity.owner);
     const id = String(device.id);
     const enrol = el("input", { type: "checkbox" });
     const approve = el("button", { class: "primary" }, "Approve");
@@ -105,7 +105,7 @@ export class Pending {
 
   async #decide(card, verb, body) {
     if (card.buttons.some(isOff)) return;
-    const name = plain(card.device.device);
+    const name = plain(card.device.identity.device);
     try {
       await post(`v3/pending/${card.device.id}/${verb}`, body);
       toast(verb === "approve" ? `${name} is approved and comes in with its next try.` : `${name} is refused.`);

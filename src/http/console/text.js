@@ -55,8 +55,8 @@ export function figure(number) {
 }
 
 // `keep_alive_timeout` and its particulars as one sentence.
-export function causeText(kind, detail) {
-  if (!kind) return "";
-  const words = kind.replaceAll("_", " ");
-  return plain(detail ? `${words}: ${detail}` : words);
+export function causeText(cause) {
+  if (!cause) return "";
+  const words = cause.kind.replaceAll("_", " ");
+  return plain(cause.detail ? `${words}: ${cause.detail}` : words);
 }
