@@ -65,7 +65,9 @@ mod tests {
     }
 
     fn own() -> impl Iterator<Item = &'static Asset> {
-        ASSETS.iter().filter(|asset| !asset.name.starts_with("uPlot"))
+        ASSETS
+            .iter()
+            .filter(|asset| !asset.name.starts_with("uPlot"))
     }
 
     #[test]
@@ -82,10 +84,15 @@ mod tests {
     #[test]
     fn every_file_that_another_names_is_served() {
         let parts = own().flat_map(|asset| text(asset).split('"'));
-        let named = parts.filter_map(|part| part.strip_prefix("assets/").or(part.strip_prefix("./")));
+        let named =
+            parts.filter_map(|part| part.strip_prefix("assets/").or(part.strip_prefix("./")));
         let named: BTreeSet<&str> = named.collect();
         let served: BTreeSet<&str> = ASSETS.iter().map(|asset| asset.name).collect();
-        let loaded: BTreeSet<&str> = served.iter().copied().filter(|name| *name != PAGE).collect();
+        let loaded: BTreeSet<&str> = served
+            .iter()
+            .copied()
+            .filter(|name| *name != PAGE)
+            .collect();
         assert_eq!(named, loaded);
     }
 
