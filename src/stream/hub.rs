@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::device::{Device, Value};
+use self::device::{Arrived, Device};
 use self::mailbox::Mailbox;
 use crate::cause::Cause;
 use crate::clock;
@@ -221,13 +221,13 @@ impl Shared {
                 arrival,
                 value,
             } => {
-                let value = Value {
+                let arrived = Arrived {
                     arrival,
                     value,
                     now,
                     unix_ms: clock::now().unix_ms,
                 };
-                let given = device.arrived(&resource, value);
+                let given = device.arrived(&resource, arrived);
                 self.samples.fetch_add(given.samples, Ordering::Relaxed);
                 self.dropped.fetch_add(given.dropped, Ordering::Relaxed);
             }

@@ -5,27 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use gatehouse::cause::CauseKind;
 use gatehouse::codec::dialect::Dialect;
 use gatehouse::codec::frame::{self, Split};
 use gatehouse::codec::message::{self, Answer, Authentication, Connect, Message};
 use gatehouse::codec::pson::Value;
-use gatehouse::config::{Credential, CredentialDigest, Listen};
+use gatehouse::config::{Config, Credential, CredentialDigest, Listen};
 use gatehouse::device::{DeviceId, Status};
-use gatehouse::http::iotmp::{self, Carrying};
 use gatehouse::session::machine::Request as DeviceRequest;
 use gatehouse::session::requests::Answered;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::client::allow_all;
 use crate::support::gateway::TestGateway;
@@ -198,6 +194,10 @@ fn text_frame(bytes: &[u8]) -> Vec<u8> {
 
 /// A gateway that knows the credential of the client.
 async fn gateway() -> TestGateway {
+    gateway_with(|_| ()).await
+}
+
+async fn gateway_with(change: impl FnOnce(&mut Config)) -> TestGateway {
     let free = Listen(Some(([127, 0, 0, 1], 0).into()));
     let gateway = TestGateway::with(|config| {
         config.plain.listen = free;
@@ -207,6 +207,7 @@ async fn gateway() -> TestGateway {
             owner: None,
             digest: CredentialDigest::of(CREDENTIAL),
         });
+        change(config);
     })
     .await;
     allow_all(&mut gateway.client().await).await;
@@ -214,7 +215,7 @@ async fn gateway() -> TestGateway {
 }
 
 fn status(gateway: &TestGateway) -> Option<Status> {
-    let snapshot = gateway.running().handle().snapshot();
+    let snapshot = gateway.handle().snapshot();
     let id = DeviceId::new(ID).expect("not zero");
     snapshot.devices.get(&id).map(|device| device.status)
 }
@@ -228,7 +229,7 @@ async fn live<S: AsyncRead + AsyncWrite + Unpin>(
     device.connect(Some(1)).await;
     device.keep_alive().await;
     assert_eq!(status(gateway), Some(connected));
-    let handle = gateway.running().handle();
+    let handle = gateway.handle();
     let id = DeviceId::new(ID).expect("not zero");
     let input = Value::String("déjà vu ".repeat(40));
     let request = DeviceRequest::Run {
@@ -254,7 +255,7 @@ async fn live<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 #[test]
-fn i_3_over_tcp() {
+fn i_03_over_tcp() {
     run(async {
         let gateway = gateway().await;
         let stream = TcpStream::connect(gateway.plain()).await.expect("open");
@@ -305,51 +306,51 @@ impl ServerCertVerifier for Careless {
 }
 
 #[test]
-fn i_3_over_tls_1_2() {
+fn i_03_over_tls_1_2() {
     run(async {
         let gateway = gateway().await;
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS12])
-            .expect("the version fits")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Careless))
-            .with_no_client_auth();
-        assert!(config.alpn_protocols.is_empty());
         let stream = TcpStream::connect(gateway.tls_stock()).await.expect("open");
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = ServerName::from(gateway.tls_stock().ip());
-        let stream = connector.connect(name, stream).await.expect("TLS");
+        let stream = careless(&rustls::version::TLS12, stream).await;
         let device = Stock::new(stream, Framing::None);
         live(&gateway, device, Status::TlsConnected).await;
         gateway.stop().await;
     });
 }
 
-/// An HTTP server in front of the gateway's door for WebSockets.
-async fn front(gateway: &TestGateway, secured: bool) -> SocketAddr {
-    let door = gateway.running().iotmp_door();
-    let handler = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
-        let carrying = Carrying {
-            peer,
-            local: None,
-            secured,
-        };
-        iotmp::upgrade(&door, request, carrying)
-            .unwrap_or_else(|refused| (refused.status, refused.text).into_response())
-    };
-    let router = Router::new().route("/iotmp", get(handler));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    address
+/// Opens a WebSocket as the client for Linux does.
+async fn open(gateway: &TestGateway) -> Stock<TcpStream> {
+    let stream = TcpStream::connect(gateway.http()).await.expect("open");
+    upgrade(stream).await
 }
 
-/// Opens a WebSocket as the client for Linux does.
-async fn open(front: SocketAddr) -> Stock<TcpStream> {
-    let mut stream = TcpStream::connect(front).await.expect("open");
+/// The same over TLS 1.3.
+async fn open_tls(gateway: &TestGateway) -> Stock<TlsStream<TcpStream>> {
+    let address = SocketAddr::from(([127, 0, 0, 1], gateway.http().port()));
+    let stream = TcpStream::connect(address).await.expect("open");
+    upgrade(careless(&rustls::version::TLS13, stream).await).await
+}
+
+/// TLS without a look at the certificate.
+async fn careless(
+    version: &'static SupportedProtocolVersion,
+    stream: TcpStream,
+) -> TlsStream<TcpStream> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("the version fits")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Careless))
+        .with_no_client_auth();
+    assert!(config.alpn_protocols.is_empty());
+    let name = ServerName::from(stream.peer_addr().expect("connected").ip());
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.expect("TLS")
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Stock<S> {
+    // They name the host that they were told to dial, whatever the gateway is called.
     let request = format!(
-        "GET /iotmp HTTP/1.1\r\nHost: {front}\r\nUser-Agent: ThingerHTTP/2.0\r\n\
+        "GET /iotmp HTTP/1.1\r\nHost: backend.example.org\r\nUser-Agent: ThingerHTTP/2.0\r\n\
          Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: iotmp\r\n\r\n"
     );
@@ -364,15 +365,20 @@ async fn open(front: SocketAddr) -> Stock<TcpStream> {
 }
 
 #[test]
-fn i_4_over_a_websocket_with_text_frames_that_are_no_text() {
+fn i_04_over_a_websocket_with_text_frames_that_are_no_text() {
     let mut bytes = Vec::new();
     message::encode(Dialect::Current, &connect(None), &mut bytes);
     assert!(std::str::from_utf8(&bytes).is_err());
     run(async {
         let gateway = gateway().await;
-        let device = open(front(&gateway, false).await).await;
+        let device = open(&gateway).await;
         live(&gateway, device, Status::TcpConnected).await;
-        let device = open(front(&gateway, true).await).await;
+        gateway.stop().await;
+        let gateway = gateway_with(|config| {
+            config.http.listen = Listen(Some(([0, 0, 0, 0], 0).into()));
+        })
+        .await;
+        let device = open_tls(&gateway).await;
         live(&gateway, device, Status::TlsConnected).await;
         gateway.stop().await;
     });
@@ -382,7 +388,7 @@ fn i_4_over_a_websocket_with_text_frames_that_are_no_text() {
 fn a_websocket_is_let_in_by_proof_alone_and_told_when_it_is_not() {
     run(async {
         let gateway = gateway().await;
-        let mut device = open(front(&gateway, true).await).await;
+        let mut device = open(&gateway).await;
         device
             .say(&Message::Connect(Connect {
                 stream_id: Some(FIRST_STREAM),
@@ -408,8 +414,7 @@ fn a_websocket_is_let_in_by_proof_alone_and_told_when_it_is_not() {
 fn a_websocket_that_is_closed_ends_the_session_and_one_that_is_drained_is_told() {
     run(async {
         let gateway = gateway().await;
-        let front = front(&gateway, false).await;
-        let mut device = open(front).await;
+        let mut device = open(&gateway).await;
         device.connect(None).await;
         // A ping between two messages, and a message in two fragments with a ping inside.
         device.write(&[0x89, 0x81, 0, 0, 0, 0, b'?']).await;
@@ -420,7 +425,7 @@ fn a_websocket_that_is_closed_ends_the_session_and_one_that_is_drained_is_told()
         assert_eq!(device.hear().await, Message::KeepAlive);
         device.write(&[0x88, 0x80, 0, 0, 0, 0]).await;
         assert_eq!(device.control().await.0, 0x88);
-        let mut again = open(front).await;
+        let mut again = open(&gateway).await;
         again.connect(None).await;
         gateway.stop().await;
         assert!(matches!(again.hear().await, Message::Disconnect { .. }));

@@ -30,7 +30,7 @@ async fn front(total_max: usize, per_source_max: usize) -> Front {
     let handler = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
         let carrying = Carrying {
             peer,
-            local: Some(([127, 0, 0, 9], 4080).into()),
+            local: Some([127, 0, 0, 9].into()),
             secured: true,
         };
         upgrade(&door, request, carrying)

@@ -21,6 +21,7 @@ use crate::access::tokens::NewToken;
 use crate::callers::audit::Audit;
 use crate::callers::credentials::Credentials;
 use crate::config::{Config, Listen};
+use crate::functions::ServerFunctions;
 use crate::gateway::Running;
 use crate::http::server::Settings;
 use crate::store::Retention;
@@ -50,9 +51,15 @@ fn store(directory: &Path) -> Store {
         events_max: 1000,
         age_max: Duration::from_secs(3600),
         audit_max: 1000,
+        limits: crate::store::Limits::default(),
     };
     let (opened, _) = Store::open(directory, retention).expect("the store opens");
     opened.run(|_, _| ()).expect("a thread")
+}
+
+fn functions(store: &Store) -> ServerFunctions {
+    let settings = config::Functions::default();
+    ServerFunctions::new(&settings, &[], store.clone()).expect("no endpoint is wrong")
 }
 
 async fn gateway(directory: &Path) -> Running {
@@ -95,6 +102,8 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
             queue_max: 10,
             interval_min: 1,
         }),
+        functions: functions(&store),
+        iotmp: None,
         store: store.clone(),
         guard,
         http: setup.http,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::mailbox::Mailbox;
 use crate::cause::{Cause, CauseKind};
+use crate::codec::pson::Value;
 use crate::device::Generation;
 use crate::stream::delivery::{Delivery, Sample};
 use crate::stream::planner::{Plan, Planner, Standing};
@@ -33,9 +34,9 @@ struct Resource {
 }
 
 /// One value for whoever takes it.
-pub(super) struct Value {
+pub(super) struct Arrived {
     pub arrival: Arrival,
-    pub value: crate::codec::pson::Value,
+    pub value: Value,
     pub now: Instant,
     pub unix_ms: u64,
 }
@@ -135,9 +136,9 @@ impl Device {
         }
     }
 
-    pub(super) fn arrived(&mut self, name: &str, value: Value) -> Given {
+    pub(super) fn arrived(&mut self, name: &str, arrived: Arrived) -> Given {
         let resource = self.resources.get_mut(name);
-        resource.map_or_else(Given::default, |resource| resource.arrived(value))
+        resource.map_or_else(Given::default, |resource| resource.arrived(arrived))
     }
 
     pub(super) fn close(&self) {
@@ -169,25 +170,26 @@ impl Resource {
         self.planner.is_empty() && !is_refused
     }
 
-    fn arrived(&mut self, value: Value) -> Given {
+    fn arrived(&mut self, arrived: Arrived) -> Given {
         // From the clock the first time, so that numbers ascend also after all sinks had left and
         // the resource was forgotten meanwhile.
         self.number = match self.number {
-            0 => value.now.as_micros().max(1),
+            0 => arrived.now.as_micros().max(1),
             number => number + 1,
         };
         let sample = Sample {
-            value: Arc::new(Reading::new(value.value)),
-            arrival: value.arrival,
+            value: Arc::new(Reading::new(arrived.value)),
+            arrival: arrived.arrival,
             number: self.number,
-            unix_ms: value.unix_ms,
+            unix_ms: arrived.unix_ms,
             lost: 0,
         };
         let mut given = Given::default();
-        self.planner.arrived(value.arrival, value.now, |mailbox| {
-            given.samples += 1;
-            given.dropped += u64::from(mailbox.put(Delivery::Data(sample.clone())));
-        });
+        self.planner
+            .arrived(arrived.arrival, arrived.now, |mailbox| {
+                given.samples += 1;
+                given.dropped += u64::from(mailbox.put(Delivery::Data(sample.clone())));
+            });
         given
     }
 }

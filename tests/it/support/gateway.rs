@@ -96,6 +96,10 @@ impl TestGateway {
         client::with_token(self.channel().await, token.trim())
     }
 
+    pub fn handle(&self) -> gatehouse::handle::Gateway {
+        self.running.handle()
+    }
+
     pub fn ca(&self) -> &str {
         &self.ca
     }

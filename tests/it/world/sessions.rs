@@ -300,7 +300,13 @@ impl World {
                     let permit = Inside::Permit(generation);
                     self.clock.after(wait, Due::Inside(self.epoch, permit));
                 }
-                session::Output::Answer((), _) => {}
+                // Nobody streams, and no device asks for anything, in this world.
+                session::Output::Answer((), _)
+                | session::Output::Stream(_)
+                | session::Output::Function(..)
+                | session::Output::Subscribe(..)
+                | session::Output::Unsubscribe(_)
+                | session::Output::Publish(..) => {}
                 session::Output::Finish => shell.finishing = true,
                 session::Output::Close => {
                     say(|| format!("{now}   {generation} closes"));
