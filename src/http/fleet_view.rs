@@ -259,3 +259,122 @@ const fn change(change: Change) -> &'static str {
 fn address(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cause::CauseKind;
+    use crate::device::{LinkKind, Origin, Status};
+    use crate::event::StatusEvent;
+    use crate::identity::{Basis, KeyId};
+
+    fn view(id: u32, owner: &str) -> DeviceView {
+        DeviceView {
+            id: DeviceId::new(id).expect("not zero"),
+            identity: Some(Identity::new(owner, "door-7").expect("a name")),
+            origin: Origin::Inbound,
+            mode: ConnectionMode::DeviceToServer,
+            address: "[::ffff:192.0.2.7]:51211".parse().expect("an address"),
+            use_ssl: false,
+            status: Status::TcpConnected,
+            since_unix_ms: 11,
+            device_type: 9,
+            session: Some(SessionView {
+                link: LinkKind::Aes,
+                proof: Proof::DeviceKey,
+                basis: Basis::LinkKey(KeyId([7; 8])),
+                peer: "192.0.2.7:51211".parse().expect("an address"),
+            }),
+            attempt: 3,
+            next_try_unix_ms: Some(12),
+            cause: Some(Cause::new(CauseKind::DialFailed, "<b>\u{1b}[31m")),
+        }
+    }
+
+    fn whole() -> serde_json::Value {
+        json!({
+            "id": 7,
+            "identity": { "owner": "acme", "device": "door-7" },
+            "origin": "inbound",
+            "mode": "DEVICE_TO_SERVER",
+            "type": 9,
+            "address": "192.0.2.7:51211",
+            "use_ssl": false,
+            "status": "TCP_CONNECTED",
+            "since_unix_ms": 11,
+            "session": { "link": "aes", "proof": "device_key", "peer": "192.0.2.7:51211" },
+            "attempt": 3,
+            "next_try_unix_ms": 12,
+            "cause": { "kind": "dial_failed", "detail": "<b>\u{1b}[31m" },
+        })
+    }
+
+    #[test]
+    fn a_device_is_told_whole() {
+        let told = serde_json::to_value(device(&view(7, "acme")));
+        assert_eq!(told.expect("JSON"), whole());
+    }
+
+    #[test]
+    fn an_event_comes_with_the_device_as_it_is_now() {
+        let delivery = Delivery {
+            event: StatusEvent {
+                number: 5,
+                device: DeviceId::new(7).expect("not zero"),
+                change: Change::Removed,
+                old: Some(Status::TlsConnected),
+                new: Status::Disconnected,
+                unix_ms: 4,
+                cause: Some(CauseKind::Deleted.into()),
+                attempt: 0,
+                next_try_unix_ms: None,
+            },
+            conflated: 2,
+        };
+        let mut expected = json!({
+            "number": 5,
+            "unix_ms": 4,
+            "device": 7,
+            "change": "removed",
+            "old": "TLS_CONNECTED",
+            "new": "DISCONNECTED",
+            "cause": { "kind": "deleted" },
+            "attempt": 0,
+            "conflated": 2,
+        });
+        let told = serde_json::to_value(event(&delivery, None));
+        assert_eq!(told.expect("JSON"), expected);
+        expected["device_view"] = whole();
+        let told = serde_json::to_value(event(&delivery, Some(&view(7, "acme"))));
+        assert_eq!(told.expect("JSON"), expected);
+    }
+
+    #[test]
+    fn a_page_holds_the_devices_of_one_owner() {
+        let views = [
+            view(1, "acme"),
+            view(2, ""),
+            view(3, "acme"),
+            view(5, "acme"),
+        ];
+        let views = views.into_iter().map(|view| (view.id, Arc::new(view)));
+        let snapshot = Snapshot {
+            devices: views.collect(),
+            event_number: 42,
+            ..Snapshot::default()
+        };
+        let told = |owner, after, limit| {
+            let page = page(&snapshot, owner, after, limit);
+            let ids: Vec<u32> = page.devices.iter().map(|device| device.id).collect();
+            (ids, page.next_after)
+        };
+        assert_eq!(told("acme", 0, 2), (vec![1, 3], Some(3)));
+        assert_eq!(told("acme", 3, 2), (vec![5], None));
+        assert_eq!(told(owner(NO_OWNER), 0, 2), (vec![2], None));
+        assert_eq!(told("other", 0, 2), (vec![], None));
+    }
+}

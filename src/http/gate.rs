@@ -75,10 +75,11 @@ pub async fn unreached() -> Problem {
 
 fn admit(app: &App, parts: &Parts, rule: Option<&Rule>) -> Result<Pass, Problem> {
     let asked = |name: &str| query_values(&parts.uri, name);
-    if rule.is_some_and(|rule| rule.streams) && wants_stream(&parts.headers) {
-        if let [ticket] = asked("ticket").as_slice() {
-            return app.spend_ticket(ticket);
-        }
+    if rule.is_some_and(|rule| rule.streams)
+        && wants_stream(&parts.headers)
+        && let [ticket] = asked("ticket").as_slice()
+    {
+        return app.spend_ticket(ticket);
     }
     let guard = &app.services.guard;
     let peer = parts.extensions.get::<Peer>();

@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Asked<S> {
         loop {
             let said = String::from_utf8_lossy(&self.heard).into_owned();
             if let Some(at) = said.find(end) {
-                let rest = said[at + end.len()..].as_bytes().to_vec();
+                let rest = said.as_bytes()[at + end.len()..].to_vec();
                 self.heard = rest;
                 return said[..at + end.len()].to_owned();
             }
