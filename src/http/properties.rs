@@ -61,10 +61,7 @@ async fn put(
 ) -> Result<StatusCode, Problem> {
     let id = device_of(&app, &user, &device)?;
     let value = from_json(&value).map_err(|error| Problem::bad_request(error.to_string()))?;
-    app.services
-        .store
-        .set_property(id, &name, Some(value))
-        .await?;
+    set(&app, id, &name, Some(value)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -77,14 +74,17 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// On disk when this is `Ok`.
+/// On disk when this is `Ok`, and told to the device if it follows the property.
 async fn set(
     app: &App,
     device: DeviceId,
     name: &str,
     value: Option<Value>,
 ) -> Result<(), PropertyError> {
-    app.services.store.set_property(device, name, value).await
+    app.services
+        .functions
+        .set_property(device, name, value)
+        .await
 }
 
 /// Also of a device that is not connected and not listed, where its name was given an ID once.
