@@ -1,9 +1,14 @@
 //! Logs on standard error, as the configuration asks.
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::io::IsTerminal;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use crate::config::{Log, LogFormat};
 
@@ -19,20 +24,40 @@ pub fn start(log: &Log) -> Result<(), Box<dyn Error>> {
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Json => builder.json().try_init(),
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => builder.fmt_fields(fields()).try_init(),
     }
     .map_err(|error| error.to_string().into())
 }
 
+/// Fields in which nothing acts on a terminal: the library escapes messages, and not what is shown
+/// by `Display`, where the words of devices stand.
+fn fields() -> impl for<'writer> FormatFields<'writer> {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+        if field.name() != "message" {
+            write!(writer, "{field}=")?;
+        }
+        for letter in format!("{value:?}").chars() {
+            if letter.is_control() {
+                write!(writer, "{}", letter.escape_debug())?;
+            } else {
+                writer.write_char(letter)?;
+            }
+        }
+        Ok(())
+    };
+    format::debug_fn(field).delimited(" ")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
+    use super::*;
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl io::Write for Page {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -49,6 +74,7 @@ mod tests {
         let writer = page.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(true)
+            .fmt_fields(fields())
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, || {
@@ -57,6 +83,7 @@ mod tests {
         });
         let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         assert!(written.contains("owned"), "{written}");
+        assert!(written.contains("text="), "{written}");
         for evil in ["\u{1b}]0;", "\u{7}", "\u{9b}"] {
             assert!(!written.contains(evil), "{written:?}");
         }

@@ -105,7 +105,6 @@ const PURE: &[&str] = &[
     "http/tickets.rs",
     "grpc/fleet_view.rs",
     "grpc/approvals_view.rs",
-    "grpc/watch.rs",
     "sim/ask.rs",
     "sim/device.rs",
     "sim/device",

@@ -6,7 +6,7 @@ use gatehouse::grpc::proto::gsdk::connect::Status;
 
 use super::{gateway, path, web};
 use crate::support::client::list;
-use crate::support::peer::{Peer, connect};
+use crate::support::peer::{Peer, connect, connect_every};
 use crate::support::run;
 
 const CONNECT: &str = "03181ae385616c69636584646576318673656372657408e78a01";
@@ -90,14 +90,8 @@ fn i_12_silence_ends_a_session() {
     run(async {
         let gateway = gateway().await;
         let mut peer = Peer::dial(gateway.plain()).await;
-        // The same with `ka` 1.
-        peer.say_hex("030f12c1826b61011ae385616c6963658464657631867365637265740801")
-            .await;
-        peer.hears_the_end().await;
-        let mut peer = Peer::dial(gateway.plain()).await;
-        peer.say_hex("031f12c1826b61011ae385616c6963658464657631867365637265740801")
-            .await;
-        peer.hears_hex("01020801").await;
+        peer.say(&connect_every(Some(1), "alice", "dev1")).await;
+        peer.hears_hex(OK).await;
         peer.refuse_info().await;
         peer.hears_the_end().await;
         gateway.stop().await;

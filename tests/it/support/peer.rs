@@ -178,6 +178,11 @@ impl Peer {
 
 /// A Connect by credentials; the credential is `secret`.
 pub fn connect(owner: &str, device: &str) -> Message {
+    connect_every(None, owner, device)
+}
+
+/// The same with an interval of its own for Keep Alives, in seconds.
+pub fn connect_every(keep_alive: Option<u64>, owner: &str, device: &str) -> Message {
     Message::Connect(Connect {
         stream_id: Some(17767),
         authentication: Authentication::Credentials {
@@ -185,7 +190,7 @@ pub fn connect(owner: &str, device: &str) -> Message {
             device: device.to_owned(),
             credential: b"secret".to_vec(),
         },
-        keep_alive: None,
+        keep_alive,
     })
 }
 
