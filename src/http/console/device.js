@@ -65,6 +65,8 @@ export class DevicePage {
     if (!open) return;
     const device = this.#device();
     open.head.show(device);
+    // Before the list is there it is not known.
+    if (!device && open.up === null) return;
     const up = device ? groupOf(device.status) === "connected" : false;
     if (up && open.up === false) open.resources.load();
     open.up = up;
