@@ -156,11 +156,13 @@ impl<M> Planner<M> {
         self.replan()
     }
 
-    /// The session ended. Who knows already that there is none is not told again.
+    /// The session ended. Who knows already that there is none is not told again. After the gap each
+    /// sink begins anew: the first value that comes is its first.
     pub fn detached(&mut self, cause: &Cause, mut tell: impl FnMut(&M, &Standing)) {
         self.standing = Standing::Away(cause.clone());
         self.asked = Plan::default();
         for place in self.sinks.values_mut() {
+            place.progress = Progress::default();
             if matches!(place.told, Told::Nothing | Told::Streams) {
                 place.hear(&self.standing, &mut tell);
             }
