@@ -58,10 +58,16 @@ pub struct Denied {
 pub type Outcome = Result<Option<Value>, Denied>;
 
 /// Told once. Dropped without being called it answers for itself that the gateway failed.
+///
+/// [`Functions`] calls it under a lock of its own: it must not block, and must not call
+/// [`Functions`] back, neither in the call nor in its drop.
 pub type Answerer = Box<dyn FnOnce(Outcome) + Send>;
 
 /// Hands a value to the device on a stream that it opened; false when it was dropped because too
-/// much waits, or the session is gone. Never blocks.
+/// much waits, or the session is gone.
+///
+/// [`Functions`] calls it under a lock of its own: it must not block, and must not call
+/// [`Functions`] back, neither in the call nor in its drop.
 pub type Push = Box<dyn Fn(Value) -> bool + Send + Sync>;
 
 /// A stream that a device opened, in one of its sessions.

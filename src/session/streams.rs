@@ -186,10 +186,7 @@ impl Streams {
     }
 
     /// What the device says of the resource; none when it does not describe itself, and is asked
-    /// all the same.
-    ///
-    /// # Errors
-    /// Why there will be no stream.
+    /// all the same, or why there will be no stream.
     pub fn looked_up(
         &mut self,
         resource: &str,

@@ -115,7 +115,7 @@ impl Subscription {
 
 impl Ask {
     /// The Run of a server function; `None` where it is none, or the client knows no such.
-    pub fn run(&self, shape: Shape, stream_id: Option<StreamId>) -> Option<Run> {
+    pub fn run(&self, shape: Shape, stream_id: StreamId) -> Option<Run> {
         let (code, name, payload) = match self {
             Self::ReadProperty { name } => (1, name.as_str().into(), None),
             Self::SetProperty { name, value } => (2, name.as_str().into(), Some(value.clone())),
@@ -137,7 +137,7 @@ impl Ask {
             }
         };
         let run = Run {
-            stream_id,
+            stream_id: Some(stream_id),
             payload,
             ..Run::default()
         };
@@ -264,14 +264,14 @@ mod tests {
                 "0413010b624a026231636a0701741d0000ac41040b",
             ),
         ] {
-            let run = ask.run(shape, Some(id)).unwrap();
+            let run = ask.run(shape, id).unwrap();
             let mut bytes = Vec::new();
             message::encode(dialect, &Message::Run(run), &mut bytes);
             assert_eq!(hex::encode(bytes), hex);
         }
-        assert_eq!(call.run(Shape::Parameters, None), None);
-        let run = call.run(Shape::Resource, None).unwrap();
+        assert_eq!(call.run(Shape::Parameters, 1), None);
+        let run = call.run(Shape::Resource, 1).unwrap();
         let name = Value::Array(vec!["dev2".into(), "relay".into()]);
-        assert_eq!((run.stream_id, run.parameters), (None, Some(name)));
+        assert_eq!((run.stream_id, run.parameters), (Some(1), Some(name)));
     }
 }

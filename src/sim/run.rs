@@ -46,7 +46,6 @@ pub struct DeviceHandle {
 struct Order {
     id: AskId,
     ask: Ask,
-    confirmed: bool,
 }
 
 /// Starts a device that the gateway dials. It has one link at a time: a new one ends the older.
@@ -127,18 +126,9 @@ impl DeviceHandle {
     /// [`Event::Answered`](super::report::Event::Answered) with this name, values of a stream as
     /// [`Event::Pushed`](super::report::Event::Pushed).
     pub fn ask(&self, ask: Ask) -> AskId {
-        self.order(ask, true)
-    }
-
-    /// The same for a server function whose answer it does not want: nothing is told of it.
-    pub fn ask_unconfirmed(&self, ask: Ask) -> AskId {
-        self.order(ask, false)
-    }
-
-    fn order(&self, ask: Ask, confirmed: bool) -> AskId {
         let id = AskId(self.next_ask.fetch_add(1, Ordering::Relaxed));
         // A device that has stopped asks nothing.
-        let _ = self.orders.send(Order { id, ask, confirmed });
+        let _ = self.orders.send(Order { id, ask });
         id
     }
 

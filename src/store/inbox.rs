@@ -16,7 +16,7 @@ use crate::store::audit::AUDIT_WAITING_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
 use crate::store::gather::Gathered;
 use crate::store::points::PendingPoint;
-use crate::store::property::{PropertyChange, PropertyError};
+use crate::store::property::{Properties, PropertyChange, PropertyError};
 
 /// So many changes wait at most. The registry bounds the commits it has in flight well below.
 pub const CHANGES_MAX: usize = 16_384;
@@ -75,7 +75,7 @@ pub enum Query {
     },
     Properties {
         device: DeviceId,
-        answer: oneshot::Sender<Result<Vec<(Box<str>, Value)>, String>>,
+        answer: oneshot::Sender<Result<Properties, String>>,
     },
     Points {
         bucket: BucketName,

@@ -60,7 +60,7 @@ use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, StoreChange, Stored};
 use crate::store::inbox::{BucketOrder, Inbox, NotTaken, Pending, PendingProperty, Query, Read};
 use crate::store::points::PendingPoint;
-use crate::store::property::PropertyChange;
+use crate::store::property::{Properties, PropertyChange};
 
 /// So many event numbers are reserved at each start.
 pub const EVENT_BLOCK: u64 = 1_000_000;
@@ -276,7 +276,7 @@ impl Store {
     pub fn properties(
         &self,
         device: DeviceId,
-    ) -> impl Future<Output = Result<Vec<(Box<str>, Value)>, String>> + Send + 'static {
+    ) -> impl Future<Output = Result<Properties, String>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         let query = Query::Properties { device, answer };
         answer_of(self.shared.inbox.put_query(query), answered)

@@ -26,6 +26,9 @@ pub enum PropertyError {
     NotStored(String),
 }
 
+/// The properties of one device: names and values.
+pub type Properties = Vec<(Box<str>, Value)>;
+
 /// One property as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {

@@ -349,11 +349,9 @@ async fn careless(
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Stock<S> {
     // They name the host that they were told to dial, whatever the gateway is called.
-    let request = format!(
-        "GET /iotmp HTTP/1.1\r\nHost: backend.example.org\r\nUser-Agent: ThingerHTTP/2.0\r\n\
+    let request = "GET /iotmp HTTP/1.1\r\nHost: backend.example.org\r\nUser-Agent: ThingerHTTP/2.0\r\n\
          Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: iotmp\r\n\r\n"
-    );
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: iotmp\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -275,7 +275,7 @@ async fn a_certificate_is_checked_against_the_roots() {
         (roots, Ok(Some("safe".into()))),
         (RootCertStore::empty(), Err(502)),
     ] {
-        let endpoints = Endpoints::with_roots(&[settings.clone()], roots).unwrap();
+        let endpoints = Endpoints::with_roots(std::slice::from_ref(&settings), roots).unwrap();
         let outcome = endpoints.call(&hall(), "alarm", None).unwrap().await;
         assert_eq!(outcome.map_err(|denied| denied.code), expected);
     }

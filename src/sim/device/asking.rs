@@ -70,9 +70,8 @@ impl Device {
         matches!(self.phase, Phase::Up { .. })
     }
 
-    /// Asks something. What comes of it is told as [`Event::Answered`] with this name; a function
-    /// that is not `confirmed` wants no answer, and nothing is told then.
-    pub fn ask(&mut self, id: AskId, ask: &Ask, confirmed: bool, now: Instant) {
+    /// Asks something. What comes of it is told as [`Event::Answered`] with this name.
+    pub fn ask(&mut self, id: AskId, ask: &Ask, now: Instant) {
         let done = match ask {
             _ if !self.is_up() => Err(NOT_CONNECTED),
             _ if self.asking.waiting.len() >= WAITING_MAX => Err("too many asks wait already"),
@@ -83,7 +82,7 @@ impl Device {
                 self.touch(id, *resource, input.as_ref(), now);
                 Ok(())
             }
-            function => self.run_function(id, function, confirmed),
+            function => self.run_function(id, function),
         };
         if let Err(why) = done {
             let answer = Err(why.to_owned());
@@ -192,20 +191,13 @@ impl Device {
         self.reboot_if_told(now);
     }
 
-    fn run_function(
-        &mut self,
-        ask: AskId,
-        function: &Ask,
-        confirmed: bool,
-    ) -> Result<(), &'static str> {
+    fn run_function(&mut self, ask: AskId, function: &Ask) -> Result<(), &'static str> {
         let shape = self.config.quirks.shape;
-        let id = confirmed.then(|| self.free_id());
+        let id = self.free_id();
         let run = function.run(shape, id).ok_or(NOT_KNOWN)?;
         self.send(&Message::Run(run));
-        if let Some(id) = id {
-            let kind = Kind::Function;
-            self.asking.waiting.push(Waiting { id, ask, kind });
-        }
+        let kind = Kind::Function;
+        self.asking.waiting.push(Waiting { id, ask, kind });
         Ok(())
     }
 

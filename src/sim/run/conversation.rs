@@ -118,8 +118,8 @@ impl Runner {
         let now = clock::now().instant;
         device.handle_bytes(&received, now);
         device.handle_timeout(now);
-        if let Some(Order { id, ask, confirmed }) = order {
-            device.ask(id, &ask, confirmed, now);
+        if let Some(Order { id, ask }) = order {
+            device.ask(id, &ask, now);
             // What it leads to may be due at once.
             device.handle_timeout(now);
         }

@@ -7,7 +7,7 @@ use sled::{Batch as TreeWrites, IVec};
 use super::{Disk, DiskError};
 use crate::codec::pson::Value;
 use crate::device::DeviceId;
-use crate::store::property::{self, Property, PropertyChange, PropertyError};
+use crate::store::property::{self, Properties, Property, PropertyChange, PropertyError};
 use crate::store::record::device_key;
 
 /// So many properties are put back in one batch.
@@ -102,7 +102,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`DiskError`].
-    pub fn properties(&self, device: DeviceId) -> Result<Vec<(Box<str>, Value)>, DiskError> {
+    pub fn properties(&self, device: DeviceId) -> Result<Properties, DiskError> {
         let mut found = Vec::new();
         for entry in self.properties.scan_prefix(device_key(device)) {
             let (key, record) = entry?;

@@ -4,7 +4,6 @@ use tokio::sync::oneshot;
 
 use super::Worker;
 use crate::clock;
-use crate::codec::pson::Value;
 use crate::device::DeviceId;
 use crate::event::{History, StatusEvent};
 use crate::registry::records::AuditEntry;
@@ -12,6 +11,7 @@ use crate::store::HISTORY_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
 use crate::store::disk::{Disk, DiskError};
 use crate::store::inbox::{Query, Read};
+use crate::store::property::Properties;
 
 impl Worker {
     pub(super) fn answer(&mut self, query: Query) -> Result<(), DiskError> {
@@ -109,7 +109,7 @@ impl Worker {
         Ok(History::Events(events))
     }
 
-    fn read_all(&self, device: DeviceId) -> Result<Vec<(Box<str>, Value)>, DiskError> {
+    fn read_all(&self, device: DeviceId) -> Result<Properties, DiskError> {
         working(&self.disk, &self.problem)?.properties(device)
     }
 

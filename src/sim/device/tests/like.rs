@@ -138,9 +138,7 @@ fn a_change_is_told_to_streams_of_events() {
     assert_eq!(seen, [written, relay(6, false), relay(5, false)]);
     // Somebody at the device.
     let touch = Ask::Touch(Resource::Relay, Some(is_on(true)));
-    conversation
-        .device
-        .ask(AskId(7), &touch, true, Instant::ZERO);
+    conversation.device.ask(AskId(7), &touch, Instant::ZERO);
     let told = Seen::Reported(Event::Answered {
         ask: AskId(7),
         answer: Ok(Some(is_on(true))),
@@ -457,15 +455,11 @@ fn subscriptions_are_opened_one_after_the_other() {
         };
         assert_eq!(seen, [Seen::Reported(pushed)]);
         let value = Ask::Publish(AskId(1), Value::Null);
-        conversation
-            .device
-            .ask(AskId(2), &value, true, Instant::ZERO);
+        conversation.device.ask(AskId(2), &value, Instant::ZERO);
         let why = "the device has no such stream open".to_owned();
         assert_eq!(conversation.seen(), [answered(AskId(2), Err(why))]);
         let leave = Ask::Unsubscribe(AskId(0));
-        conversation
-            .device
-            .ask(AskId(3), &leave, true, Instant::ZERO);
+        conversation.device.ask(AskId(3), &leave, Instant::ZERO);
         assert_eq!(conversation.seen(), [Seen::Said(stop(9158))]);
     }
 }
@@ -481,23 +475,19 @@ fn asks_are_answered_once_whatever_happens() {
         let answer = answer.map_err(str::to_owned);
         Seen::Reported(Event::Answered { ask, answer })
     };
-    let ask = |conversation: &mut Conversation, id, is_confirmed| {
-        conversation
-            .device
-            .ask(AskId(id), &read, is_confirmed, Instant::ZERO);
+    let ask = |conversation: &mut Conversation, id| {
+        conversation.device.ask(AskId(id), &read, Instant::ZERO);
         conversation.seen()
     };
-    let early = ask(&mut conversation, 1, true);
+    let early = ask(&mut conversation, 1);
     assert_eq!(
         early,
         [answered(AskId(1), Err("the device is not connected"))]
     );
     conversation.say(&ok(CONNECT_ID));
     for id in [2, 3] {
-        assert_eq!(ask(&mut conversation, id, true).len(), 1);
+        assert_eq!(ask(&mut conversation, id).len(), 1);
     }
-    let unconfirmed = ask(&mut conversation, 4, false);
-    assert!(matches!(&unconfirmed[..], [Seen::Said(Message::Run(run))] if run.stream_id.is_none()));
     // They come back in another order.
     let second = conversation.say(&Message::Ok(answer(39017, Some(Value::Null))));
     assert_eq!(second, [answered(AskId(3), Ok(Some(Value::Null)))]);
