@@ -14,6 +14,8 @@ mod fuzz;
 mod hostile;
 mod identity;
 mod iotmp;
+mod likes;
+mod openapi;
 mod outside;
 mod python;
 mod readme;

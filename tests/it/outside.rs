@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use gatehouse::access::calls;
+use gatehouse::http;
 use gatehouse::link::link_key::LinkKey;
 use gatehouse::link::noise::Initiator;
 use tonic::Code;
@@ -84,8 +85,11 @@ fn is_nothing(heard: &[u8]) -> bool {
     heard.is_empty() || (heard.len() == 7 && heard[0] == 0x15)
 }
 
-/// TLS with the root and without a certificate, then an IOTMP Connect: what comes back.
-fn tls_connect(to: SocketAddr, root: &str) -> Result<Vec<u8>, std::io::Error> {
+/// An IOTMP Connect that shows nothing.
+const CONNECT: &[u8] = b"\x03\x08\x1a\xe3\x80\x817\x80\x08\x2a";
+
+/// TLS with the root and without a certificate, then these bytes: what comes back.
+fn say_over_tls(to: SocketAddr, root: &str, said: &[u8]) -> Result<Vec<u8>, std::io::Error> {
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     let root = rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes());
@@ -101,10 +105,29 @@ fn tls_connect(to: SocketAddr, root: &str) -> Result<Vec<u8>, std::io::Error> {
     let socket = TcpStream::connect(to)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut stream = rustls::StreamOwned::new(tls, socket);
-    stream.write_all(b"\x03\x08\x1a\xe3\x80\x817\x80\x08\x2a")?;
+    stream.write_all(said)?;
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard);
     Ok(heard)
+}
+
+/// Every route that wants a role, asked for with the root alone: the first line of what comes back.
+fn http_answers(to: SocketAddr, root: &str) -> Vec<(String, String)> {
+    let routes = http::rules::RULES
+        .iter()
+        .filter(|rule| rule.needs.is_some());
+    let answers = routes.map(|rule| {
+        let route = format!("{} {}", rule.method, rule.path);
+        let path = rule.path.replace(['{', '}', '*'], "");
+        let asked = format!(
+            "{} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n",
+            rule.method
+        );
+        let heard = say_over_tls(to, root, asked.as_bytes()).expect("TLS");
+        let told = String::from_utf8_lossy(&heard);
+        (route, told.lines().next().unwrap_or_default().to_owned())
+    });
+    answers.collect()
 }
 
 /// Every call of the gateway, by a client with the root alone: its status codes.
@@ -152,7 +175,11 @@ fn a_stranger_on_another_host_gets_nothing() {
     let gateway = Process::start_on(&near, "plain.listen = \"0.0.0.0:0\"");
     let root = fs::read_to_string(gateway.ca()).expect("ca.crt");
     let (tcp, udp) = listening(gateway.pid());
-    assert!(tcp.len() >= 4, "gRPC, aes, tls and plain listen: {tcp:?}");
+    assert!(
+        tcp.len() >= 5,
+        "gRPC, HTTP, aes, tls and plain listen: {tcp:?}"
+    );
+    assert!(tcp.contains(&gateway.http.port()));
     assert_eq!(
         udp,
         [] as [u16; 0],
@@ -171,12 +198,20 @@ fn a_stranger_on_another_host_gets_nothing() {
                 "{what} on {port} got {told:?}"
             );
         }
-        if let Ok(heard) = far.inside(|| tls_connect(to, &root)) {
+        let is_http = port == gateway.http.port();
+        if let Ok(heard) = far.inside(|| say_over_tls(to, &root, CONNECT)) {
             let told = String::from_utf8_lossy(&heard);
+            let is_no_http = is_http && told.starts_with("HTTP/1.1 400");
             assert!(
-                heard.is_empty() || heard[0] == 0x02,
+                heard.is_empty() || heard[0] == 0x02 || is_no_http,
                 "a Connect over TLS on {port} got {told:?}"
             );
+        }
+        if is_http {
+            for (route, line) in far.inside(|| http_answers(to, &root)) {
+                assert_eq!(line, "HTTP/1.1 401 Unauthorized", "{route}");
+            }
+            continue;
         }
         let codes = far.inside(|| grpc_codes(to, &root));
         with_grpc += usize::from(!codes.is_empty());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatehouse::link::link_key::LinkKey;
 use gatehouse::sim::device::Behaviour;
 use gatehouse::sim::link::Security;
+use gatehouse::sim::quirks::Like;
 pub use gatehouse::sim::report::Event;
 use gatehouse::sim::report::{Report, Reports};
 use gatehouse::sim::run::{self, DeviceHandle};
@@ -100,6 +101,12 @@ impl Spec {
     /// Drops each session after this time, in the mean.
     pub fn churning(mut self, mean: Duration) -> Self {
         self.simulated.churn = Some(mean);
+        self
+    }
+
+    /// It behaves as one of the clients in the field.
+    pub fn like(mut self, like: Like) -> Self {
+        like.apply(&mut self.simulated.device);
         self
     }
 
