@@ -61,9 +61,9 @@ fn is_stable(dialect: Dialect, message: &Message) {
     });
 }
 
-/// The older encoding shortens small numbers, to what may be shorter still as another kind; from
-/// the second time on nothing changes.
+/// The older encoding shortens small numbers, at last to a 0 that stands as a number of its own in
+/// a field; from the third time on nothing changes.
 fn stays_the_same(once: &[u8], again: impl Fn(&[u8]) -> Vec<u8>) {
-    let twice = again(once);
-    assert_eq!(again(&twice), twice);
+    let settled = again(&again(once));
+    assert_eq!(again(&settled), settled);
 }

@@ -1,6 +1,6 @@
 """Asks a running gateway for its OpenAPI description and holds live answers against it.
 
-    openapi_fits.py BASE_URL USER DEVICE [RESOURCE …]
+    openapi_fits.py BASE_URL USER DEVICE [RESOURCE …]   (DEVICE: a serial number)
 
 Every GET that needs nothing but these names is asked, and what comes must fit the schema of its
 status. Needs the package jsonschema. Exits with 1 at the first answer that does not fit.
@@ -55,7 +55,7 @@ def main():
         if path in skipped or "get" not in item:
             continue
         for resource in resources or ["nonsense"] if "{resource}" in path else [""]:
-            names = dict(user=user, device=device, resource=resource, name="none", bucket="none")
+            names = dict(user=user, device=device, id=device, resource=resource, name="none", bucket="none")
             url = base + path.format(**{k: urllib.parse.quote(v, "") for k, v in names.items()})
             status, content_type, body = fetch(url)
             schema = schema_of(description, item["get"], status, content_type)
