@@ -535,3 +535,29 @@ fn what_was_not_joined_changes_nothing() {
     assert_eq!(planner.leave(1), Some(plan(0, false)));
     assert!(planner.is_empty());
 }
+
+#[test]
+fn after_a_gap_each_sink_begins_anew() {
+    let mut planner = Planner::new(seconds(1));
+    let at = |secs: u64| Instant::from_micros(secs * 1_000_000);
+    let plan = Plan {
+        sampled: Some(seconds(5)),
+        events: false,
+    };
+    assert_eq!(planner.attached(), None);
+    assert_eq!(planner.join(1, every(5), 1, |_, _| ()), Some(plan));
+    planner.started(plan, |_, _| ());
+    let given = |planner: &mut Planner<u64>, arrival, secs| {
+        let mut given = 0;
+        planner.arrived(arrival, at(secs), |_| given += 1);
+        given
+    };
+    assert_eq!(given(&mut planner, Arrival::State, 10), 1);
+    planner.detached(&CauseKind::ClosedByDevice.into(), |_, _| ());
+    assert_eq!(planner.attached(), Some(plan));
+    planner.started(plan, |_, _| ());
+    // Within its beat, and its first since the device is back.
+    assert_eq!(given(&mut planner, Arrival::State, 12), 1);
+    assert_eq!(given(&mut planner, Arrival::State, 13), 0);
+    assert_eq!(given(&mut planner, Arrival::Sample, 17), 1);
+}
