@@ -52,6 +52,26 @@ pub struct Answer {
     pub payload: Option<Value>,
 }
 
+impl Answer {
+    /// The code that the other side set, if any.
+    pub fn code(&self) -> Option<u16> {
+        let code = self.parameters.as_ref()?.as_unsigned()?;
+        u16::try_from(code).ok()
+    }
+
+    /// What an Error says in words, if anything. It is as long as the other side made it.
+    pub fn text(&self) -> Option<&str> {
+        text_of(self.payload.as_ref()?)
+    }
+}
+
+/// The words of a payload that should say something: it is a text, or has one as `error` or
+/// `message`.
+pub fn text_of(payload: &Value) -> Option<&str> {
+    let named = payload.get("error").or_else(|| payload.get("message"));
+    named.unwrap_or(payload).as_str()
+}
+
 /// The first message of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connect {

@@ -18,9 +18,8 @@ use crate::identity::Identity;
 use crate::session::asked::{Denied, Outcome};
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
+use crate::session::security::is_security;
 
-/// Where keys and links are set; they are the gateway's alone.
-const SECURITY: &str = "security";
 /// So much of the text of a called device's Error is passed on, in characters.
 const TEXT_MAX: usize = 256;
 
@@ -67,20 +66,12 @@ pub(super) fn call(
     .boxed())
 }
 
-fn is_security(resource: &str) -> bool {
-    resource.split('/').find(|level| !level.is_empty()) == Some(SECURITY)
-}
-
 /// The Error of the called device, as it said it.
 fn refused(answer: &Answer) -> Denied {
-    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    let payload = answer.payload.as_ref();
-    let text = payload.map(|payload| payload.get("error").unwrap_or(payload));
-    let text = text.and_then(Value::as_str);
+    let text = answer.text();
     let text = text.unwrap_or("the device refused without saying why");
     denied(
-        code.unwrap_or(502),
+        answer.code().unwrap_or(502),
         text.chars().take(TEXT_MAX).collect::<String>(),
     )
 }
@@ -88,21 +79,6 @@ fn refused(answer: &Answer) -> Denied {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_way_of_writing_it_reaches_security() {
-        for resource in [
-            "security",
-            "security/key",
-            "/security/ssl",
-            "//security//key",
-        ] {
-            assert!(is_security(resource), "{resource}");
-        }
-        for resource in ["door", "my/security", "securityguard", "/"] {
-            assert!(!is_security(resource), "{resource}");
-        }
-    }
 
     #[test]
     fn the_error_of_the_called_device_is_passed_on() {

@@ -23,13 +23,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 pub(super) fn property(error: &PropertyError) -> Denied {
-    let code = match error {
-        PropertyError::TooMany(_) => 507,
-        PropertyError::TooLarge { .. } => 413,
-        PropertyError::BadName => 400,
-        PropertyError::NotStored(_) => 503,
-    };
-    denied(code, error.to_string())
+    denied(error.code(), error.to_string())
 }
 
 pub(super) fn bucket(error: &BucketError) -> Denied {
@@ -44,14 +38,7 @@ pub(super) fn bucket(error: &BucketError) -> Denied {
 
 /// Why a called device has not answered.
 pub(super) fn request(error: &RequestError) -> Denied {
-    let code = match error {
-        RequestError::NotConnected | RequestError::UnknownResource => 404,
-        RequestError::TooMany { .. } | RequestError::TooManyBytes { .. } => 429,
-        RequestError::TooLarge { .. } => 413,
-        RequestError::TimedOut => 504,
-        _ => 502,
-    };
-    denied(code, error.to_string())
+    denied(error.code(), error.to_string())
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use crate::functions::refusal::{self, denied, quoted};
 use crate::functions::states::{Moved, States};
 use crate::functions::subscriptions::{self, Purpose, Subscriptions};
 use crate::functions::topic::{TopicFilter, TopicName};
-use crate::functions::topics::NotRetained;
 use crate::handle::Gateway;
 use crate::identity::Identity;
 use crate::session::asked::{
@@ -138,32 +137,6 @@ impl ServerFunctions {
     ) -> Result<(), PropertyError> {
         let inner = &self.inner;
         inner.setter.set(device, name.to_owned(), value).await
-    }
-
-    /// Hands a message to the devices of this owner that subscribed to its topic; how many took it.
-    /// Retained it is handed to later ones as well, null clears what is retained.
-    ///
-    /// # Errors
-    /// [`Denied`]: 400 for what is no topic; 413 and 507 for what cannot be retained, and nobody
-    /// was handed it.
-    pub fn publish_to(
-        &self,
-        owner: &str,
-        topic: &str,
-        value: &Value,
-        retained: bool,
-    ) -> Result<usize, Denied> {
-        let topic = TopicName::new(topic).map_err(|error| denied(400, error.to_string()))?;
-        let streams = &self.inner.streams;
-        let mut open = streams.open();
-        if retained {
-            open.retain(owner, &topic, value).map_err(not_retained)?;
-        }
-        let subscribers = open.subscribers(owner, &topic);
-        let taken = subscribers
-            .into_iter()
-            .filter(|push| streams.hand(push, value.clone()));
-        Ok(taken.count())
     }
 
     pub fn counters(&self) -> Counters {
@@ -430,11 +403,4 @@ fn property_name(name: String) -> Result<Box<str>, Denied> {
 
 fn not_read(error: String) -> Denied {
     denied(503, format!("the property was not read: {error}"))
-}
-
-fn not_retained(why: NotRetained) -> Denied {
-    match why {
-        NotRetained::Full => denied(507, "the owner has as many retained messages as it may"),
-        NotRetained::TooLarge => denied(413, "the message is too large to be retained"),
-    }
 }

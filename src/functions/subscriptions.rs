@@ -272,26 +272,17 @@ impl<P> Subscriptions<P> {
             return Vec::new();
         };
         if retained {
-            // It is counted, and there is nobody to be told.
-            let _ = self.retain(&owner, &topic, value);
+            self.retain(&owner, &topic, value);
         }
         self.subscribers(&owner, &topic)
     }
 
-    /// Retains a message for those of this owner who subscribe later; null clears it.
-    ///
-    /// # Errors
-    /// [`NotRetained`].
-    pub fn retain(
-        &mut self,
-        owner: &str,
-        topic: &TopicName,
-        value: &Value,
-    ) -> Result<(), NotRetained> {
+    /// Retains a message for those of this owner who subscribe later; null clears it. One that is
+    /// not retained is counted, for there is nobody to be told.
+    fn retain(&mut self, owner: &str, topic: &TopicName, value: &Value) {
         let max = self.retained_max;
         let topics = &mut self.owner(owner).topics;
-        let retained = topics.retain(topic, value, max);
-        match retained {
+        match topics.retain(topic, value, max) {
             Ok(()) => {}
             Err(NotRetained::Full) => self.counters.retained_full += 1,
             Err(NotRetained::TooLarge) => self.counters.retained_too_large += 1,
@@ -299,11 +290,10 @@ impl<P> Subscriptions<P> {
         if self.owner(owner).is_empty() {
             self.owners.remove(owner);
         }
-        retained
     }
 
     /// Who gets a message of this topic of this owner.
-    pub fn subscribers(&self, owner: &str, topic: &TopicName) -> Vec<&P> {
+    fn subscribers(&self, owner: &str, topic: &TopicName) -> Vec<&P> {
         let Some(owner) = self.owners.get(owner) else {
             return Vec::new();
         };
@@ -436,9 +426,9 @@ mod tests {
         streams.close_session(DeviceId::new(1).unwrap(), Generation::dialled(2));
         assert!(streams.is_empty() && streams.owners.is_empty());
         let topic = TopicName::new("a").unwrap();
-        let _ = streams.retain("alice", &topic, &Value::from(1_u32));
+        streams.retain("alice", &topic, &Value::from(1_u32));
         assert_eq!(streams.owners.len(), 1);
-        let _ = streams.retain("alice", &topic, &Value::Null);
+        streams.retain("alice", &topic, &Value::Null);
         assert!(streams.owners.is_empty());
     }
 }

@@ -417,11 +417,10 @@ async fn messages_go_to_the_devices_of_the_owner_and_to_the_sender() {
     world.functions.publish(on(HALL, 9), "open".into());
     assert_eq!(own.recv().await, value("open"));
     assert_eq!(other.recv().await, value("open"));
-    let taken = world
-        .functions
-        .publish_to("alice", "gate/2", &true.into(), false);
-    assert_eq!(taken, Ok(2));
+    world.open(HALL, 8, topic_out("gate/2", false)).await;
+    world.functions.publish(on(HALL, 8), true.into());
     assert_eq!(elsewhere.recv().await, value(true));
+    assert_eq!(other.recv().await, value(true));
     // On a stream that is not one of these nothing is published.
     world.functions.publish(on(HALL, 1), "lost".into());
     world.functions.publish(on(BOBS, 9), "lost".into());
@@ -444,10 +443,6 @@ async fn messages_go_to_the_devices_of_the_owner_and_to_the_sender() {
             "{refused}"
         );
     }
-    let refused = world
-        .functions
-        .publish_to("alice", "#", &true.into(), false);
-    assert_eq!(refused.map_err(|denied| denied.code), Err(400));
 }
 
 #[tokio::test]
@@ -480,22 +475,19 @@ async fn what_ended_hears_nothing_and_the_others_go_on() {
     let mut stopped = world.open(HALL, 1, topic_in("#")).await;
     let mut ended = world.open(HALL, 2, topic_in("#")).await;
     let mut other = world.open(YARD, 1, topic_in("#")).await;
-    let send = || {
-        world
-            .functions
-            .publish_to("alice", "t", &true.into(), false)
-    };
+    world.open(YARD, 9, topic_out("t", false)).await;
+    let send = || world.functions.publish(on(YARD, 9), true.into());
     world.functions.unsubscribe(on(HALL, 1));
-    assert_eq!(send(), Ok(2));
+    send();
     // An older session of the device ends late.
     world
         .functions
         .session_ended(id(HALL), Generation::accepted(0));
-    assert_eq!(send(), Ok(2));
+    send();
     world
         .functions
         .session_ended(id(HALL), on(HALL, 1).generation);
-    assert_eq!(send(), Ok(1));
+    send();
     assert_eq!(waiting(&mut stopped), 0);
     assert_eq!(waiting(&mut ended), 2);
     assert_eq!(waiting(&mut other), 3);
@@ -506,10 +498,9 @@ async fn what_a_device_cannot_take_is_counted() {
     let world = World::new();
     let full = world.open(HALL, 1, topic_in("#")).await;
     drop(full);
-    let taken = world
-        .functions
-        .publish_to("alice", "t", &true.into(), false);
-    assert_eq!((taken, world.functions.counters().dropped), (Ok(0), 1));
+    world.open(YARD, 9, topic_out("t", false)).await;
+    world.functions.publish(on(YARD, 9), true.into());
+    assert_eq!(world.functions.counters().dropped, 1);
 }
 
 #[tokio::test]

@@ -126,12 +126,7 @@ impl From<ResourceError> for Status {
 
 /// What an Error says: its code and its text, as far as it has them.
 fn said(answer: &Answer) -> String {
-    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
-    let payload = answer.payload.as_ref();
-    let text = payload
-        .map(|payload| payload.get("error").unwrap_or(payload))
-        .and_then(Value::as_str);
-    match (code, text) {
+    match (answer.code(), answer.text()) {
         (Some(code), Some(text)) => format!("{code}: {}", shown(text)),
         (Some(code), None) => format!("code {code}"),
         (None, Some(text)) => shown(text),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::device::DeviceId;
@@ -102,6 +102,13 @@ pub fn device_id(text: &str) -> Result<DeviceId, Problem> {
         let detail = format!("{text:?} is no ID of a device; it is a number from 1 to 4294967295");
         Problem::bad_request(detail)
     })
+}
+
+/// Whether a header has this word, given in small letters, in any of its values.
+pub fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut texts = values.iter().filter_map(|value| value.to_str().ok());
+    texts.any(|text| text.to_ascii_lowercase().contains(word))
 }
 
 fn says_json(headers: &HeaderMap) -> bool {

@@ -16,15 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::callers::guard::Pass;
-use crate::device::DeviceId;
 use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::http::extract::{Path, Query, device_id};
 use crate::http::fleet_view::{self, DeviceJson, PAGE_DEFAULT, PAGE_MAX, PageJson};
 use crate::http::lease::{Lease, Over};
 use crate::http::problem::Problem;
+use crate::http::resources::address::find;
 use crate::http::routes::Routes;
-use crate::identity::Identity;
 use crate::registry::Command;
 use crate::registry::hub::Subscription;
 use crate::registry::snapshot::Snapshot;
@@ -72,9 +71,7 @@ async fn device(
     Path((user, device)): Path<(String, String)>,
 ) -> Result<Json<DeviceJson>, Problem> {
     let snapshot = app.services.gateway.snapshot();
-    let identity = identity(&user, &device)?;
-    let view = snapshot.find(&identity);
-    let view = view.ok_or_else(|| unknown(&identity))?;
+    let view = find(&snapshot, &user, &device).map_err(Problem::not_found)?;
     Ok(Json(fleet_view::device(view)))
 }
 
@@ -87,26 +84,6 @@ async fn by_id(
     let view = snapshot.devices.get(&id);
     let view = view.ok_or_else(|| Problem::unknown_device(id))?;
     Ok(Json(fleet_view::device(view)))
-}
-
-/// The ID of the listed device that a path names.
-///
-/// # Errors
-/// [`Problem`] with 400 or 404.
-pub fn find(gateway: &Gateway, user: &str, device: &str) -> Result<DeviceId, Problem> {
-    let identity = identity(user, device)?;
-    let snapshot = gateway.snapshot();
-    let view = snapshot.find(&identity);
-    view.map(|view| view.id).ok_or_else(|| unknown(&identity))
-}
-
-fn identity(user: &str, device: &str) -> Result<Identity, Problem> {
-    let identity = Identity::new(fleet_view::owner(user), device);
-    identity.map_err(|error| Problem::bad_request(error.to_string()))
-}
-
-fn unknown(identity: &Identity) -> Problem {
-    Problem::not_found(format!("device {identity} is not in the managed list"))
 }
 
 /// The whole list in portions, so that a large fleet is never in memory as text.

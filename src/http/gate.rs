@@ -11,10 +11,11 @@ use http::header::{ACCEPT, ALLOW, AUTHORIZATION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
-use crate::callers::audit::{Heard, Ticket};
+use crate::callers::audit::{Heard, Ticket, as_text};
 use crate::callers::guard::Pass;
 use crate::callers::peer::Peer;
 use crate::http::app::App;
+use crate::http::extract::has_word;
 use crate::http::problem::{Problem, code_name};
 use crate::http::rules::{Rule, methods, rule};
 
@@ -116,15 +117,7 @@ fn query_values(uri: &Uri, name: &str) -> Vec<String> {
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
-    let has = |name, word: &str| {
-        let mut values = headers.get_all(name).iter();
-        values.any(|value| {
-            value
-                .to_str()
-                .is_ok_and(|value| value.to_ascii_lowercase().contains(word))
-        })
-    };
-    has(UPGRADE, "websocket") || has(ACCEPT, "text/event-stream")
+    has_word(headers, UPGRADE, "websocket") || has_word(headers, ACCEPT, "text/event-stream")
 }
 
 async fn begin(
@@ -135,8 +128,7 @@ async fn begin(
     parts: &mut Parts,
 ) -> Ticket {
     let audit = app.services.guard.audit();
-    let summary = |_: &str, heard: &[u8]| String::from_utf8_lossy(heard).into_owned();
-    let ticket = audit.begin(&pass.caller.name, peer, &call(rule), summary);
+    let ticket = audit.begin(&pass.caller.name, peer, &call(rule), as_text);
     ticket.heard().hear(arguments(parts).await.as_bytes());
     parts.extensions.insert(Note(ticket.heard()));
     ticket

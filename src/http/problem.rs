@@ -117,7 +117,7 @@ pub fn code_name(status: StatusCode) -> &'static str {
         404 => "NOT_FOUND",
         408 | 504 => "DEADLINE_EXCEEDED",
         409 => "FAILED_PRECONDITION",
-        413 | 429 => "RESOURCE_EXHAUSTED",
+        413 | 429 | 507 => "RESOURCE_EXHAUSTED",
         501 => "UNIMPLEMENTED",
         502 => "UNKNOWN",
         503 => "UNAVAILABLE",

@@ -99,12 +99,8 @@ fn no_such(name: &str) -> Problem {
 
 impl From<PropertyError> for Problem {
     fn from(error: PropertyError) -> Self {
-        let status = match error {
-            PropertyError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            PropertyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            PropertyError::BadName => StatusCode::BAD_REQUEST,
-            PropertyError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        let status = StatusCode::from_u16(error.code());
+        let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Self::new(status, error.to_string())
     }
 }

@@ -10,6 +10,7 @@ pub mod in_hand;
 pub mod keepalive;
 pub mod machine;
 pub mod requests;
+pub mod security;
 mod server_run;
 mod streams;
 mod wire;

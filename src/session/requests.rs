@@ -39,6 +39,22 @@ pub enum RequestError {
     SessionEnded(Cause),
 }
 
+impl RequestError {
+    /// The HTTP code that says it.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::NotSecured => 403,
+            Self::NotConnected | Self::UnknownResource => 404,
+            Self::IsAction => 405,
+            Self::NotStreamed => 409,
+            Self::TooLarge { .. } => 413,
+            Self::TooMany { .. } | Self::TooManyBytes { .. } => 429,
+            Self::SessionEnded(_) => 502,
+            Self::TimedOut => 504,
+        }
+    }
+}
+
 /// How much may be in flight in one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {

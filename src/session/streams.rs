@@ -525,13 +525,8 @@ pub fn refusal(code: u16, text: &str) -> Refusal {
 
 /// The Error of a device as the reason that there is no stream.
 pub fn refusal_of(answer: &Answer) -> Refusal {
-    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    let said = answer.payload.as_ref().and_then(|payload| {
-        let named = payload.get("message").or_else(|| payload.get("error"));
-        named.unwrap_or(payload).as_str()
-    });
-    let text: String = match said {
+    let code = answer.code();
+    let text: String = match answer.text() {
         Some(text) => text.chars().take(TEXT_MAX).collect(),
         None => "the device refused without a reason".into(),
     };

@@ -22,7 +22,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{self, Split};
-use crate::codec::message::{Answer, Authentication, Connect, Message, StreamId};
+use crate::codec::message::{Answer, Authentication, Connect, Message, StreamId, text_of};
 use crate::codec::pson::Value;
 use crate::device::LinkKind;
 use crate::sim::ask::{AskId, Subscription};
@@ -492,7 +492,12 @@ impl Device {
                 ..Answer::default()
             }));
         }
-        self.end(text_of(detail).unwrap_or_else(|| "no reason was given".to_owned()));
+        self.end(
+            detail
+                .and_then(text_of)
+                .unwrap_or("no reason was given")
+                .to_owned(),
+        );
     }
 
     fn send(&mut self, message: &Message) {
@@ -540,18 +545,10 @@ pub fn garbage(seed: u64) -> Vec<u8> {
 
 /// What an Error says: its code, its text, or that it says nothing.
 fn words(answer: &Answer) -> String {
-    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
-    match (code, text_of(answer.payload.as_ref())) {
+    match (answer.code(), answer.text()) {
         (Some(code), Some(text)) => format!("{code}: {text}"),
         (Some(code), None) => format!("code {code}"),
-        (None, Some(text)) => text,
+        (None, Some(text)) => text.to_owned(),
         (None, None) => "no reason was given".to_owned(),
     }
-}
-
-/// A text that is the payload or the `error` in it.
-fn text_of(payload: Option<&Value>) -> Option<String> {
-    let payload = payload?;
-    let text = payload.get("error").unwrap_or(payload);
-    text.as_str().map(str::to_owned)
 }

@@ -26,6 +26,18 @@ pub enum PropertyError {
     NotStored(String),
 }
 
+impl PropertyError {
+    /// The HTTP code that says it.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::TooMany(_) => 507,
+            Self::TooLarge { .. } => 413,
+            Self::BadName => 400,
+            Self::NotStored(_) => 503,
+        }
+    }
+}
+
 /// The properties of one device: names and values.
 pub type Properties = Vec<(Box<str>, Value)>;
 

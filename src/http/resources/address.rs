@@ -5,7 +5,7 @@ use crate::http::fleet_view::owner;
 use crate::identity::Identity;
 use crate::registry::snapshot::{DeviceView, Snapshot};
 
-/// Why [`is_secured`] ones are not written.
+/// Why [security](crate::session::security::is_security) ones are not written.
 pub const SECURED: &str = "what secures the link of a device is changed by EnableSSL, DisableSSL \
                            and Identities.Enrol of the gRPC API alone";
 
@@ -34,12 +34,6 @@ impl Target {
             None => Self::All,
         }
     }
-}
-
-/// Whether only the gateway itself writes this resource: what secures the link to the device.
-pub fn is_secured(resource: &str) -> bool {
-    let first = resource.trim_start_matches('/').split('/').next();
-    first.is_some_and(|first| first.eq_ignore_ascii_case("security"))
 }
 
 /// The listed device of this user.
@@ -112,16 +106,6 @@ mod tests {
         assert_eq!(of("a/api", "a%2Fapi"), named("a/api"));
         assert_eq!(of("api", "%61pi"), named("api"));
         assert_eq!(of("rapi", "rapi"), named("rapi"));
-    }
-
-    #[test]
-    fn what_secures_the_link_is_known_in_every_writing() {
-        for name in ["security", "security/ssl", "Security/key", "//security/x"] {
-            assert!(is_secured(name), "{name}");
-        }
-        for name in ["securityx", "a/security", "", "/"] {
-            assert!(!is_secured(name), "{name}");
-        }
     }
 
     fn snapshot(devices: &[(u32, &str, &str)]) -> Snapshot {

@@ -26,12 +26,11 @@ pub fn value_of(answered: Result<Answered, RequestError>) -> Result<Option<Value
 /// An Error of a device: its own code where that is one of HTTP; without one it is 404 when it says
 /// nothing, as stock clients answer for a resource that they do not have.
 fn device_error(answer: &Answer) -> Problem {
-    let code = answer.parameters.as_ref().and_then(Value::as_unsigned);
-    let code = code.and_then(|code| u16::try_from(code).ok());
+    let code = answer.code();
     let status = code
         .filter(|code| (400..600).contains(code))
         .and_then(|code| StatusCode::from_u16(code).ok());
-    let text = answer.payload.as_ref().and_then(text_of);
+    let text = answer.text().and_then(shown);
     let (status, detail) = match (status, text) {
         (Some(status), Some(text)) => (status, format!("the device answers: {text}")),
         (Some(status), None) => (status, format!("the device answers with error {status}")),
@@ -58,27 +57,15 @@ fn device_error(answer: &Answer) -> Problem {
     }
 }
 
-/// `{"error": text}`, or the text itself.
-fn text_of(payload: &Value) -> Option<String> {
-    let text = payload.get("error").unwrap_or(payload).as_str()?;
+/// As much of a text as is passed on; none of one that is blank.
+fn shown(text: &str) -> Option<String> {
     let text: String = text.chars().take(TEXT_MAX).collect();
     (!text.trim().is_empty()).then_some(text)
 }
 
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
-        let status = match error {
-            RequestError::NotConnected | RequestError::UnknownResource => StatusCode::NOT_FOUND,
-            RequestError::TooMany { .. } | RequestError::TooManyBytes { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
-            RequestError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            RequestError::NotSecured => StatusCode::FORBIDDEN,
-            RequestError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            RequestError::IsAction => StatusCode::METHOD_NOT_ALLOWED,
-            RequestError::NotStreamed => StatusCode::CONFLICT,
-            RequestError::SessionEnded(_) => StatusCode::BAD_GATEWAY,
-        };
+        let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::BAD_GATEWAY);
         Self::new(status, error.to_string())
     }
 }

@@ -6,14 +6,14 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use http::header::{ACCEPT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{StatusCode, Uri};
 
 use crate::callers::guard::Pass;
 use crate::callers::peer::Peer;
 use crate::codec::pson::Value;
 use crate::device::DeviceId;
 use crate::http::app::App;
-use crate::http::extract::Query;
+use crate::http::extract::{Query, has_word};
 use crate::http::pace::of_query;
 use crate::http::problem::Problem;
 use crate::http::resources::address;
@@ -57,20 +57,14 @@ impl FromRequestParts<Arc<App>> for Call {
 }
 
 async fn way(parts: &mut Parts, app: &Arc<App>) -> Result<Way, Problem> {
-    if has(&parts.headers, UPGRADE, "websocket") {
+    if has_word(&parts.headers, UPGRADE, "websocket") {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, app).await;
         return upgrade
             .map(Way::WebSocket)
             .map_err(|error| Problem::new(error.status(), error.body_text()));
     }
-    let wants_events = has(&parts.headers, ACCEPT, "text/event-stream");
+    let wants_events = has_word(&parts.headers, ACCEPT, "text/event-stream");
     Ok(if wants_events { Way::Events } else { Way::Once })
-}
-
-fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name);
-    let mut texts = values.iter().filter_map(|value| value.to_str().ok());
-    texts.any(|text| text.to_ascii_lowercase().contains(word))
 }
 
 impl Call {

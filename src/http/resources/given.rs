@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 
-use crate::callers::audit::{Audit, Ticket};
+use crate::callers::audit::{Audit, Ticket, as_text};
 use crate::callers::guard::Pass;
 use crate::callers::peer::Peer;
 use crate::device::DeviceId;
@@ -63,8 +63,7 @@ fn is_first(seen: &Mutex<HashSet<Arc<str>>>, resource: &Arc<str>) -> bool {
 }
 
 fn begin(audit: &Audit, giver: &Giver, resource: &str) -> Ticket {
-    let summary = |_: &str, heard: &[u8]| String::from_utf8_lossy(heard).into_owned();
-    let ticket = audit.begin(&giver.pass.caller.name, giver.peer.as_ref(), CALL, summary);
+    let ticket = audit.begin(&giver.pass.caller.name, giver.peer.as_ref(), CALL, as_text);
     let (user, device) = (&giver.user, &giver.device);
     let arguments = format!("user {user:?} device {device:?} resource {resource:?}");
     ticket.heard().hear(arguments.as_bytes());

@@ -20,13 +20,14 @@ use crate::codec::pson::json::{from_json, to_json};
 use crate::device::DeviceId;
 use crate::http::extract::{MaybeJson, Path};
 use crate::http::problem::Problem;
-use crate::http::resources::address::{SECURED, Target, is_secured};
+use crate::http::resources::address::{SECURED, Target};
 use crate::http::resources::call::{Call, Way, no_stream};
 use crate::http::routes::Routes;
 use crate::http::sse;
 use crate::http::websocket::conversation::Terms;
 use crate::http::websocket::socket::{self, MESSAGE_MAX, Subject};
 use crate::session::machine::Request;
+use crate::session::security::is_security;
 use crate::stream::Pace;
 use crate::stream::hub::Sink;
 
@@ -96,7 +97,7 @@ async fn run(
             "a description is read; the path of the resource itself is run",
         ));
     };
-    if is_secured(&resource) {
+    if is_security(&resource) {
         return Err(Problem::forbidden(SECURED));
     }
     let payload = body.as_ref().map(from_json).transpose();

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codec::pson::Value;
-use crate::http::resources::address::{SECURED, is_secured};
+use crate::http::resources::address::SECURED;
 use crate::http::websocket::frames::{self, FRAME_MAX, Said, Wanted};
+use crate::session::security::is_security;
 use crate::stream::Pace;
 
 /// Streams of one socket.
@@ -150,7 +151,7 @@ impl Conversation {
         if !self.terms.may_input {
             return wrong(Some(resource), 403, "input wants the role operator");
         }
-        if is_secured(&resource) {
+        if is_security(&resource) {
             return wrong(Some(resource), 403, SECURED);
         }
         Step::Input(resource, value)

@@ -14,14 +14,12 @@ use crate::session::connect::{self, Rejected};
 use crate::session::keepalive::KeepAlive;
 use crate::session::machine::{Machine, Output, Phase, Waiter, read};
 use crate::session::requests::{Answered, RequestError};
+use crate::session::security::is_security;
 use crate::session::server_run;
 use crate::time::Instant;
 
 /// Where every device of ours tells what it is.
 const DEVICE_INFO: &str = "device/info";
-/// The resources whose inputs are secrets.
-const SECURITY: &str = "security/";
-
 impl<W> Machine<W> {
     /// Serves every complete frame that the phase allows.
     pub(super) fn serve(&mut self, now: Instant) {
@@ -237,11 +235,7 @@ fn carries_secret(request: &Message) -> bool {
         return false;
     };
     let resource = run.resource.as_ref().and_then(Value::as_str);
-    run.payload.is_some() && resource.is_some_and(is_secret)
-}
-
-pub(super) fn is_secret(resource: &str) -> bool {
-    resource.starts_with(SECURITY)
+    run.payload.is_some() && resource.is_some_and(is_security)
 }
 
 /// A Run that has no ID yet.

@@ -6,9 +6,9 @@ use crate::codec::message::{Answer, Message, StreamData, StreamId};
 use crate::codec::pson::Value;
 use crate::session::description::Resource;
 use crate::session::machine::read::Lookup;
-use crate::session::machine::serve::is_secret;
 use crate::session::machine::{Machine, Output, Phase, Waiter};
 use crate::session::requests::{Answered, RequestError};
+use crate::session::security::is_security;
 use crate::session::streams::{Effect, Heard, Streams, refusal, refusal_of};
 use crate::stream::{Report, Wish};
 use crate::time::Instant;
@@ -48,7 +48,7 @@ impl<W> Machine<W> {
         let Phase::Up(_) = self.phase else {
             return Err(RequestError::NotConnected);
         };
-        if is_secret(resource) && !self.is_secured() {
+        if is_security(resource) && !self.is_secured() {
             return Err(RequestError::NotSecured);
         }
         let streams = self.streams.as_ref();
@@ -141,7 +141,7 @@ impl<W> Machine<W> {
         let found = match result {
             _ if self.wire.is_2020() => Ok(None),
             Ok(Answered::Ok(answer) | Answered::Error(answer)) => Err(refusal_of(answer)),
-            Err(error) => Err(refusal(504, &error.to_string())),
+            Err(error) => Err(refusal(error.code(), &error.to_string())),
         };
         self.with_streams(|streams, spare| streams.looked_up(name, found, spare), now);
     }
