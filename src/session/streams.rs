@@ -6,21 +6,19 @@
 //! so the one for events is started again after either. In the 2020 dialects one stream serves both,
 //! since there the messages say which they are.
 
-use std::collections::VecDeque;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+mod entry;
 
-use crate::codec::message::{Answer, StreamData, StreamDataKind, StreamId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use self::entry::{Entry, Pace, Step};
+use crate::codec::message::{Answer, StreamData, StreamId};
 use crate::codec::pson::Value;
 use crate::session::description::{Kind, Resource};
 use crate::session::requests::{Answered, RequestError};
-use crate::stream::{Arrival, Refusal, Report, Wish};
+use crate::stream::{Refusal, Report, Wish};
 use crate::time::Instant;
 
-/// How soon after its Ok a device sends its present state. What comes later is taken for what it
-/// says it is: a resource may forbid that first message.
-const STATE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a Start Stream is sent without an answer.
 const TRIES_MAX: u8 = 2;
 /// What is kept of a text of a device, in characters.
@@ -63,70 +61,6 @@ pub struct Streams {
     joint: bool,
     entries: Vec<Entry>,
     effects: VecDeque<Effect>,
-}
-
-/// One resource.
-#[derive(Debug)]
-struct Entry {
-    resource: Arc<str>,
-    wanted: Pace,
-    /// What was last told to be streamed.
-    told: Pace,
-    /// None until it is looked up. Whether the device sends its input and its output.
-    both_ways: Option<bool>,
-    sampled: Option<Channel>,
-    /// Never used where one stream serves both.
-    events: Option<Channel>,
-    under_way: Option<Step>,
-    /// Start Streams in a row without an answer.
-    silences: u8,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Pace {
-    sampled: Option<NonZeroU32>,
-    events: bool,
-}
-
-/// One stream that the device has, or may have.
-#[derive(Clone, Copy, Debug)]
-struct Channel {
-    id: StreamId,
-    /// Seconds, 0 for events only; `None` when it is not known what the device made of the last
-    /// Start Stream.
-    beat: Option<u32>,
-    /// It must be started again, though it is open.
-    worn: bool,
-    /// Until then the next value is the present state.
-    state_until: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    Sampled,
-    Events,
-}
-
-/// What waits for an answer of the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Start {
-        which: Which,
-        id: StreamId,
-        beat: u32,
-        /// What was wanted when it was sent.
-        wanted: Pace,
-    },
-    Stop {
-        which: Which,
-        id: StreamId,
-    },
-}
-
-impl Pace {
-    const fn is_none(self) -> bool {
-        self.sampled.is_none() && !self.events
-    }
 }
 
 impl Streams {
@@ -322,179 +256,6 @@ impl Streams {
         }
         entry.wanted = Pace::default();
         entry.told = Pace::default();
-    }
-}
-
-impl Entry {
-    fn new(resource: Arc<str>) -> Self {
-        Self {
-            resource,
-            wanted: Pace::default(),
-            told: Pace::default(),
-            both_ways: None,
-            sampled: None,
-            events: None,
-            under_way: None,
-            silences: 0,
-        }
-    }
-
-    fn has(&self, id: StreamId) -> bool {
-        let open = [self.sampled, self.events];
-        open.iter().flatten().any(|channel| channel.id == id)
-            || self.under_way.is_some_and(|step| step.id() == id)
-    }
-
-    /// Nothing is wanted, open or under way.
-    const fn is_over(&self) -> bool {
-        self.wanted.is_none()
-            && self.sampled.is_none()
-            && self.events.is_none()
-            && self.under_way.is_none()
-    }
-
-    /// What the device streams.
-    fn present(&self, joint: bool) -> Pace {
-        let beat_of = |channel: Option<Channel>| channel.and_then(|channel| channel.beat);
-        let sampled = beat_of(self.sampled);
-        Pace {
-            sampled: sampled.and_then(NonZeroU32::new),
-            events: if joint {
-                self.wanted.events && sampled.is_some()
-            } else {
-                beat_of(self.events).is_some()
-            },
-        }
-    }
-
-    fn is_settled(&self, joint: bool) -> bool {
-        self.under_way.is_none() && self.present(joint) == self.wanted
-    }
-
-    /// What is to be sent next, if anything.
-    fn next_step(&self, joint: bool, spare: Option<StreamId>) -> Result<Option<Step>, Refusal> {
-        if self.under_way.is_some() {
-            return Ok(None);
-        }
-        let (sampled, events) = if joint {
-            let beat = self.wanted.sampled.map_or(0, NonZeroU32::get);
-            ((!self.wanted.is_none()).then_some(beat), None)
-        } else {
-            let beat = self.wanted.sampled.map(NonZeroU32::get);
-            (beat, self.wanted.events.then_some(0))
-        };
-        let stop = |which, channel: Option<Channel>, wanted: Option<u32>| {
-            let id = channel.filter(|_| wanted.is_none())?.id;
-            Some(Step::Stop { which, id })
-        };
-        let stop = stop(Which::Events, self.events, events)
-            .or_else(|| stop(Which::Sampled, self.sampled, sampled));
-        if stop.is_some() || self.both_ways.is_none() {
-            return Ok(stop);
-        }
-        let start = [
-            (Which::Sampled, self.sampled, sampled),
-            (Which::Events, self.events, events),
-        ]
-        .into_iter()
-        .find_map(|(which, channel, wanted)| {
-            let beat = wanted?;
-            let is_there = |channel: Channel| channel.beat == Some(beat) && !channel.worn;
-            (!channel.is_some_and(is_there)).then_some((which, channel, beat))
-        });
-        let Some((which, channel, beat)) = start else {
-            return Ok(None);
-        };
-        let id = channel.map(|channel| channel.id).or(spare);
-        let id = id.ok_or_else(|| refusal(503, "every stream ID of the session is taken"))?;
-        Ok(Some(Step::Start {
-            which,
-            id,
-            beat,
-            wanted: self.wanted,
-        }))
-    }
-
-    fn channel(&mut self, which: Which) -> &mut Option<Channel> {
-        match which {
-            Which::Sampled => &mut self.sampled,
-            Which::Events => &mut self.events,
-        }
-    }
-
-    fn started(&mut self, which: Which, id: StreamId, beat: u32, now: Instant) {
-        self.silences = 0;
-        *self.channel(which) = Some(Channel {
-            id,
-            beat: Some(beat),
-            worn: false,
-            state_until: Some(now + STATE_WITHIN),
-        });
-        self.wear_events(which);
-    }
-
-    fn stopped(&mut self, which: Which) {
-        self.silences = 0;
-        *self.channel(which) = None;
-        self.wear_events(which);
-    }
-
-    /// The device may send its events on the sampled stream now, or not at all.
-    const fn wear_events(&mut self, which: Which) {
-        if let (Which::Sampled, Some(events)) = (which, &mut self.events) {
-            events.worn = true;
-        }
-    }
-
-    /// The device refused a Start Stream. One that was open before is to be stopped, whatever it
-    /// does now.
-    fn not_started(&mut self, which: Which) {
-        self.silences = 0;
-        if let Some(channel) = self.channel(which) {
-            channel.beat = None;
-        }
-    }
-
-    /// The device may have taken it, or not.
-    fn unanswered(&mut self, which: Which, id: StreamId) {
-        self.silences += 1;
-        *self.channel(which) = Some(Channel {
-            id,
-            beat: None,
-            worn: false,
-            state_until: None,
-        });
-    }
-
-    /// How a value came, on a stream that the device has taken and keeps.
-    fn arrival(&mut self, data: &StreamData, now: Instant) -> Option<Arrival> {
-        let is_stopping =
-            matches!(self.under_way, Some(Step::Stop { id, .. }) if id == data.stream_id);
-        let is_it = |channel: &&mut Channel| channel.id == data.stream_id && channel.beat.is_some();
-        let (channel, by_id) = match self.sampled.as_mut().filter(is_it) {
-            Some(channel) => (channel, Arrival::Sample),
-            None => (self.events.as_mut().filter(is_it)?, Arrival::Event),
-        };
-        if is_stopping {
-            return None;
-        }
-        let until = channel.state_until.take();
-        let is_state = until.is_some_and(|until| now <= until);
-        // Where the messages say what they are, only a sample can be the present state.
-        Some(match data.kind {
-            Some(StreamDataKind::Event) => Arrival::Event,
-            _ if is_state => Arrival::State,
-            Some(StreamDataKind::Sample) => Arrival::Sample,
-            None => by_id,
-        })
-    }
-}
-
-impl Step {
-    const fn id(self) -> StreamId {
-        match self {
-            Self::Start { id, .. } | Self::Stop { id, .. } => id,
-        }
     }
 }
 

@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "session/directory.rs",
     "session/in_hand.rs",
     "session/streams.rs",
+    "session/streams",
     "session/security.rs",
     "stream/mod.rs",
     "stream/delivery.rs",

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Client, Response, Url, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
@@ -241,8 +241,7 @@ impl Call {
 
     async fn try_once(&self) -> Result<Option<Value>, (Failure, Denied)> {
         let endpoint = &self.endpoint;
-        let method = Method::from_bytes(endpoint.method.as_str().as_bytes());
-        let method = method.unwrap_or(Method::POST);
+        let method = endpoint.method.of_http();
         let mut request = self.client.request(method, endpoint.url.clone());
         if let Some(body) = &self.body {
             request = request

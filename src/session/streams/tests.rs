@@ -1,6 +1,7 @@
 //! Any wishes and any answers: in the end the device streams what was wished for last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 

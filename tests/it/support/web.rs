@@ -96,11 +96,11 @@ impl Socket {
         }
     }
 
-    /// Reads on until a frame with this signal; no signal is `data`.
+    /// Reads on until a frame with this signal.
     pub async fn until(&mut self, signal: &str) -> Json {
         loop {
             let frame = self.next().await;
-            if frame.get("signal").and_then(Json::as_str).unwrap_or("data") == signal {
+            if frame["signal"] == signal {
                 return frame;
             }
         }
