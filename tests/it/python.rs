@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::client::{add, auto};
 use crate::support::needed;
 use crate::support::process::{BINARY, Process};
-use crate::support::run;
 
 const MODULES: &str = "grpc, grpc_status, grpc_tools";
 
@@ -47,27 +45,6 @@ fn a_python_client_reads_the_errors_of_a_call_on_many_devices() {
         .env("GATEHOUSE_ADDRESS", address)
         .env("GATEHOUSE_CA", gateway.ca())
         .env("GATEHOUSE_PROTO", root.join("proto"))
-        .output()
-        .expect("Python runs");
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complained}");
-}
-
-#[test]
-fn what_is_answered_over_http_is_what_is_described() {
-    let Some(python) = needed::python("jsonschema") else {
-        return;
-    };
-    let gateway = Process::start("");
-    run(async {
-        let nobody = ([127, 0, 0, 1], 1).into();
-        add(&mut gateway.client().await, vec![auto(7, nobody)]).await;
-    });
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(python)
-        .arg(root.join("tests/python/openapi_fits.py"))
-        .arg(format!("http://{}", gateway.http))
-        .args(["~", "7"])
         .output()
         .expect("Python runs");
     let complained = String::from_utf8_lossy(&output.stderr);
