@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use gatehouse::grpc::proto::gsdk::connect::AcceptFilter;
 
-use crate::support::client::{add, auto, set_filter};
+use crate::support::client::{add, allow_all, auto, set_filter};
 use crate::support::process::{BINARY, Process};
 use crate::support::run;
 
@@ -23,6 +23,11 @@ const DOOR: u32 = 1001;
 const ABSENT: u32 = 3001;
 /// One that the accept filter does not let in.
 const STRANGER: u32 = 4001;
+
+/// For the pictures: one that never answers, one of another link and those of owners.
+const SILENT: u32 = 1003;
+const CERTIFIED: u32 = 1004;
+const OWNED: [(&str, u32); 3] = [("north", 1101), ("north", 1102), ("south", 1201)];
 
 /// The Python that has playwright, where there is a Chromium; `.ci/run` installs both and allows no
 /// skip.
@@ -96,6 +101,8 @@ struct Play {
     door: Option<Devices>,
     door_address: SocketAddr,
     others: Vec<Devices>,
+    /// Takes connections, and no word from them.
+    silent: TcpListener,
 }
 
 impl Play {
@@ -112,7 +119,22 @@ impl Play {
             door: Some(door),
             door_address,
             others: vec![fleet],
+            silent: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"),
         }
+    }
+
+    fn add_variety(&mut self) {
+        let silent = self.silent.local_addr().expect("it listens");
+        run(async {
+            let mut client = self.gateway.client().await;
+            allow_all(&mut client).await;
+            add(&mut client, vec![auto(SILENT, silent)]).await;
+        });
+        for (owner, id) in OWNED {
+            let devices = dialling_as(&self.gateway, &self.key, id..=id, &["--owner", owner]);
+            self.others.push(devices);
+        }
+        self.others.push(certified(&self.gateway));
     }
 
     fn act(&mut self, word: &str) {
@@ -129,6 +151,7 @@ impl Play {
             }
             "stop" => self.gateway.stop(),
             "restart" => self.gateway.restart(),
+            "variety" => self.add_variety(),
             _ => panic!("the browser wants {word:?} done"),
         }
     }
@@ -151,11 +174,14 @@ struct Devices(Child);
 
 impl Devices {
     fn start(arguments: &[&str], key: &Path) -> Self {
+        let key = key.to_str().expect("a path in UTF-8");
+        Self::start_with(&[arguments, &["--key", key]].concat())
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let child = Command::new(BINARY)
-            .arg("simulate")
+            .args(["simulate", "--format", "json"])
             .args(arguments)
-            .args(["--format", "json", "--key"])
-            .arg(key)
             .stdout(Stdio::piped())
             .spawn();
         Self(child.expect("the binary runs"))
@@ -190,9 +216,35 @@ fn listening(key: &Path, port: u16) -> Devices {
 }
 
 fn dialling(gateway: &Process, key: &Path, ids: std::ops::RangeInclusive<u32>) -> Devices {
+    dialling_as(gateway, key, ids, &[])
+}
+
+fn dialling_as(
+    gateway: &Process,
+    key: &Path,
+    ids: std::ops::RangeInclusive<u32>,
+    more: &[&str],
+) -> Devices {
     let count = (ids.end() - ids.start() + 1).to_string();
     let (first, to) = (ids.start().to_string(), gateway.aes.to_string());
     let dial = ["--dial", &to, "--redial", "200ms", "--quiet"];
     let who = ["--count", &count, "--first-id", &first];
-    Devices::start(&[&dial[..], &who[..]].concat(), key)
+    Devices::start(&[&dial[..], &who[..], more].concat(), key)
+}
+
+/// One that dials in over TLS and shows a certificate of its own.
+fn certified(gateway: &Process) -> Devices {
+    let (id, to) = (CERTIFIED.to_string(), gateway.tls.to_string());
+    let data = gateway.data_dir();
+    let data = data.to_str().expect("a path in UTF-8");
+    gateway.certs(&["device", &id, "--out-dir", data]);
+    let (cert, key) = (
+        format!("{data}/device_{id}.crt"),
+        format!("{data}/device_{id}_key.pem"),
+    );
+    let link = ["--link", "tls", "--data-dir", data];
+    let proof = ["--cert", &cert, "--cert-key", &key];
+    let dial = ["--dial", &to, "--redial", "200ms", "--quiet"];
+    let who = ["--count", "1", "--first-id", &id];
+    Devices::start_with(&[&link[..], &proof[..], &dial[..], &who[..]].concat())
 }

@@ -21,6 +21,9 @@ DOOR = 1001
 FLEET = 220
 ABSENT = 3001
 STRANGER = 4001
+SILENT = 1003
+CERTIFIED = 1004
+OWNED = [("north", 1101), ("north", 1102), ("south", 1201)]
 
 # No wait takes this long where the page works; it only keeps a broken run from hanging.
 PATIENCE = 60_000
@@ -416,6 +419,20 @@ def many_devices_are_few_rows(browser):
     page.close()
 
 
+def the_fleet_is_of_all_kinds(browser):
+    do("variety")
+    page = browser.page()
+    page.goto(BASE)
+    expect(row_of(page, SILENT)).to_be_visible()
+    expect(row_of(page, CERTIFIED).locator(".c-link")).to_have_text("tls")
+    for owner, name in OWNED:
+        search(page, owner)
+        expect(row_of(page, name)).to_have_attribute("data-group", "connected")
+        expect(row_of(page, name).locator(".c-owner")).to_have_text(owner)
+    browser.check(page)
+    page.close()
+
+
 def picture(browser, scheme, name):
     page = browser.page(scheme)
     page.goto(BASE)
@@ -423,7 +440,7 @@ def picture(browser, scheme, name):
     # Something for the feed.
     do("drop")
     do("return")
-    expect(page.locator("#feed li").filter(has_text="Connected").first).to_be_visible()
+    expect(row_of(page, DOOR)).to_have_attribute("data-group", "connected")
     page.screenshot(path=SHOTS / name)
     browser.check(page)
     page.close()
@@ -448,6 +465,7 @@ def main():
         the_gateway_comes_back(browser, page)
         browser.check(page)
         page.close()
+        the_fleet_is_of_all_kinds(browser)
         a_phone_has_all_of_it(browser)
         many_devices_are_few_rows(browser)
         picture(browser, "light", "light.png")

@@ -134,7 +134,7 @@ export class Streams {
     if (!card) return;
     if (frame.lost) card.remark(`${count(frame.lost)} lost: this page was too slow`);
     if (frame.signal === "start") card.started();
-    else if (frame.signal === "stop") card.gap(frame.reason ?? "nothing comes for now");
+    else if (frame.signal === "stop") card.gap(frame.reason?.replaceAll("_", " ") ?? "nothing comes for now");
     else if (frame.signal === "error") card.failed(frame.reason ?? "the device refused");
     else card.data(frame.payload, frame.ts ?? Date.now());
   }
