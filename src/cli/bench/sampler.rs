@@ -15,6 +15,13 @@ use crate::codec::message::{self, Answer, Message, StreamData, StreamId};
 use crate::codec::pson::Value;
 use crate::sim::link::Link;
 
+/// Sends samples.
+pub(super) trait SendSamples {
+    /// # Errors
+    /// When the connection has ended.
+    async fn send(&mut self, count: usize) -> Result<(), Box<dyn Error>>;
+}
+
 /// A device of the gateway, on a plain link.
 pub(super) struct Sampler {
     link: Link,
@@ -67,13 +74,6 @@ impl Sampler {
         }
     }
 
-    /// # Errors
-    /// When the link has ended.
-    pub(super) async fn send(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
-        let bytes = self.sample.repeat(count);
-        Ok(self.link.write(&bytes).await?)
-    }
-
     async fn answer(
         &mut self,
         stream_id: Option<StreamId>,
@@ -96,6 +96,13 @@ impl Sampler {
         let message = message::decode(Dialect::Current, frame.message_type, body)?;
         self.received.drain(..end);
         Ok(Some(message))
+    }
+}
+
+impl SendSamples for Sampler {
+    async fn send(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
+        let bytes = self.sample.repeat(count);
+        Ok(self.link.write(&bytes).await?)
     }
 }
 
@@ -129,12 +136,12 @@ impl BareSampler {
         stream.write_all(format!("{id}\n").as_bytes()).await?;
         Ok(Self { stream })
     }
+}
 
-    /// # Errors
-    /// When the connection has ended.
-    pub(super) async fn send(&mut self, count: usize) -> io::Result<()> {
+impl SendSamples for BareSampler {
+    async fn send(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
         const LINE: &str = "{\"resource\":\"temperature\",\"signal\":\"data\",\
                             \"payload\":{\"celsius\":21.5,\"humidity\":60}}\n";
-        self.stream.write_all(LINE.repeat(count).as_bytes()).await
+        Ok(self.stream.write_all(LINE.repeat(count).as_bytes()).await?)
     }
 }

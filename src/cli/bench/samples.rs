@@ -14,7 +14,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::bare_fanout::BareFanout;
-use super::sampler::{BareSampler, Sampler};
+use super::sampler::{BareSampler, Sampler, SendSamples};
 use super::subject::Subject;
 
 /// No single wait takes this long; it only keeps the bench from hanging.
@@ -75,17 +75,7 @@ async fn of_gateway(subject: &Subject, ids: Range<u32>, load: Load) -> Result<f6
         samplers.push(sampler);
         readers.push(opened?);
     }
-    let began = Instant::now();
-    let work = samplers.into_iter().zip(readers);
-    try_join_all(work.map(|(mut sampler, mut readers)| async move {
-        for _ in 0..load.samples / WINDOW {
-            sampler.send(WINDOW).await?;
-            readers.have_a_window().await?;
-        }
-        Ok::<_, Box<dyn Error>>(())
-    }))
-    .await?;
-    Ok(rate(load, began))
+    rate(load, samplers, readers).await
 }
 
 async fn of_bare(load: Load) -> Result<f64, Box<dyn Error>> {
@@ -97,6 +87,15 @@ async fn of_bare(load: Load) -> Result<f64, Box<dyn Error>> {
         readers.push(Readers::open(server.http, &path, load.readers).await?);
         samplers.push(BareSampler::connect(server.devices, id).await?);
     }
+    rate(load, samplers, readers).await
+}
+
+/// Has every sampler send to its readers, and tells how many samples they read a second.
+async fn rate<S: SendSamples>(
+    load: Load,
+    samplers: Vec<S>,
+    readers: Vec<Readers>,
+) -> Result<f64, Box<dyn Error>> {
     let began = Instant::now();
     let work = samplers.into_iter().zip(readers);
     try_join_all(work.map(|(mut sampler, mut readers)| async move {
@@ -107,12 +106,8 @@ async fn of_bare(load: Load) -> Result<f64, Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(())
     }))
     .await?;
-    Ok(rate(load, began))
-}
-
-fn rate(load: Load, began: Instant) -> f64 {
     let read = load.devices as usize * load.readers * load.samples;
-    read as f64 / began.elapsed().as_secs_f64()
+    Ok(read as f64 / began.elapsed().as_secs_f64())
 }
 
 /// WebSockets on one resource.
