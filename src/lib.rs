@@ -7,7 +7,7 @@
 //!            <- commands: dial, close, send, set filter, stream this <-
 //! ```
 //!
-//! [`time`], [`device`], [`cause`], [`identity`] and [`config`] lie under everything. The core is
+//! [`time`], [`device`], [`cause`], [`identity`], [`config`] and [`metrics`] lie under everything. The core is
 //! pure: [`codec`], [`link::noise`], [`session::machine`] and [`registry::machine`] take events
 //! and the time and return outputs; the actors beside them carry the outputs out and decide
 //! nothing. [`gateway`] is the only file that sees every room. `ARCHITECTURE.md` is the map.
@@ -28,6 +28,7 @@ pub mod handle;
 pub mod http;
 pub mod identity;
 pub mod link;
+pub mod metrics;
 pub mod registry;
 pub mod search;
 pub mod session;

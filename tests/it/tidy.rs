@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "identity.rs",
     "event.rs",
     "config",
+    "metrics",
     "codec",
     "link/noise.rs",
     "link/noise",
@@ -157,6 +158,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("event", &["cause", "device"]),
     ("config", &["identity", "device", "time"]),
     ("clock", &["time"]),
+    ("metrics", &["time"]),
     ("link", BASE),
     ("codec", BASE),
     ("search", &["codec"]),
@@ -195,7 +197,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 const BASE: &[&str] = &[
-    "access", "time", "device", "cause", "identity", "event", "config", "clock",
+    "access", "time", "device", "cause", "identity", "event", "config", "clock", "metrics",
 ];
 
 fn sources() -> Vec<(String, String)> {
