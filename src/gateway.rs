@@ -34,6 +34,7 @@ use crate::identity::SharedSecrets;
 use crate::link::gateway_key;
 use crate::link::listen::{Listener, StopListening};
 use crate::link::random::random;
+use crate::metrics::Meter;
 use crate::registry::Stored;
 use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
@@ -78,6 +79,10 @@ impl Running {
         let sealer = gateway_key::open(&config.gateway_key(), &config.data_dir)?;
         let trust = Trust::open(&config, sealer.clone())?;
         let policy = registry_policy(&config)?;
+        let meter = match config.metrics.enabled {
+            true => Meter::new(),
+            false => Meter::off(),
+        };
         let sockets = Sockets::bind(&config)?;
 
         let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
@@ -156,11 +161,12 @@ impl Running {
             streams: streams.clone(),
             functions,
             iotmp,
+            meter: meter.clone(),
         };
         let listening = sockets.listening;
         let faces = Faces::start(parts, &config, &listening, sockets.grpc, sockets.http)?;
         let reloader = Reloader::new(trust, vault, callers);
-        let background = reloader.run_beside(&config, handle.clone());
+        let background = reloader.run_beside(&config, handle.clone(), meter);
         Ok(Self {
             handle,
             faces,

@@ -22,8 +22,8 @@ pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
     Access, Aes, CapabilityNumbers, ClientCertificates, Compat, Device, DeviceCertificates, Dial,
-    DialLink, DialRole, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat, Plain,
-    Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
+    DialLink, DialRole, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat, Metrics,
+    Plain, Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
 };
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
@@ -50,6 +50,7 @@ pub struct Config {
     pub keys: Keys,
     pub compat: Compat,
     pub events: Events,
+    pub metrics: Metrics,
     pub log: Log,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credential: Vec<Credential>,
@@ -80,6 +81,7 @@ impl Default for Config {
             keys: Keys::default(),
             compat: Compat::default(),
             events: Events::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
             credential: Vec::new(),
             endpoint: Vec::new(),

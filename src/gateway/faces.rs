@@ -18,6 +18,7 @@ use crate::grpc::{self, DeviceSettings};
 use crate::handle::Gateway;
 use crate::http::iotmp::IotmpDoor;
 use crate::http::{self, Ready};
+use crate::metrics::Meter;
 use crate::store::Store;
 use crate::stream::hub::Hub;
 use crate::vault::Vault;
@@ -32,6 +33,7 @@ pub(super) struct Parts {
     pub(super) streams: Hub,
     pub(super) functions: ServerFunctions,
     pub(super) iotmp: IotmpDoor,
+    pub(super) meter: Meter,
 }
 
 /// Both, as they serve.
@@ -89,6 +91,7 @@ impl Parts {
             names: config.grpc.names.clone(),
             refusal_for: config.access.refusal_for,
             ready,
+            meter: self.meter.clone(),
         }
     }
 

@@ -11,11 +11,15 @@ use crate::callers::credentials::Credentials;
 use crate::config::Config;
 use crate::handle::Gateway;
 use crate::link::watch;
+use crate::metrics::Meter;
 use crate::vault::Vault;
 
 /// How often it is looked whether there are new ticket keys to store. They live for an hour at
 /// least and change once in a lifetime.
 const TICKETS_EVERY: Duration = Duration::from_mins(10);
+
+/// How often samples of histograms are sorted into their buckets; until then each takes memory.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 
 /// Reads everything again that can be replaced while the gateway runs. Cheap to clone.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ impl Reloader {
     }
 
     /// Needs a tokio runtime around it.
-    pub(super) fn run_beside(&self, config: &Config, gateway: Gateway) -> Background {
+    pub(super) fn run_beside(&self, config: &Config, gateway: Gateway, meter: Meter) -> Background {
         let follow = self.clone().follow_files(watch::watched_paths(config));
         let trust = self.trust.clone();
         let keep_tickets = async move {
@@ -68,7 +72,14 @@ impl Reloader {
         };
         let vault = self.vault.clone();
         let end_rotations = async move { vault.run(gateway).await };
+        let tidy_metrics = async move {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                meter.tidy();
+            }
+        };
         Background(vec![
+            tokio::spawn(tidy_metrics),
             tokio::spawn(follow),
             tokio::spawn(keep_tickets),
             tokio::spawn(end_rotations),

@@ -20,6 +20,7 @@ mod health;
 pub mod hosts;
 pub mod iotmp;
 pub mod lease;
+mod metrics;
 mod openapi;
 mod pace;
 mod pending;
@@ -52,6 +53,7 @@ use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::http::iotmp::IotmpDoor;
+use crate::metrics::Meter;
 use crate::store::Store;
 use crate::stream::hub::Hub;
 
@@ -72,6 +74,7 @@ pub struct Services {
     /// How long the refusal of a pending device holds when the call does not say.
     pub refusal_for: Duration,
     pub ready: Ready,
+    pub meter: Meter,
 }
 
 /// Whether the gateway takes work. Cheap to clone; every clone is the same.

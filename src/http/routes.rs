@@ -16,7 +16,7 @@ use http::Method;
 
 use crate::http::app::App;
 use crate::http::{
-    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, openapi, pending,
+    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, metrics, openapi, pending,
     properties, resources, whoami,
 };
 
@@ -53,6 +53,7 @@ impl Routes {
 pub fn all() -> Routes {
     let routes = whoami::routes(Routes::default());
     let routes = health::routes(routes);
+    let routes = metrics::routes(routes);
     let routes = fleet::routes(routes);
     let routes = pending::routes(routes);
     let routes = resources::routes(routes);

@@ -44,6 +44,7 @@ pub const RULES: &[Rule] = &[
     open("GET", "/assets/{file}"),
     open("GET", "/healthz"),
     open("GET", "/readyz"),
+    reads(Viewer, "GET", "/metrics"),
     // A device proves itself by its Connect.
     open("GET", "/iotmp"),
     reads(Viewer, "GET", "/v3/whoami"),

@@ -110,6 +110,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         names: vec!["gate.example.org".to_owned()],
         refusal_for: Duration::from_secs(60),
         ready: ready.clone(),
+        meter: crate::metrics::Meter::new(),
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let server = start(services, setup.settings, listener.expect("a free port"));
