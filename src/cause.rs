@@ -179,6 +179,26 @@ impl fmt::Display for CauseKind {
     }
 }
 
+/// One number for each kind of cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerCause([u64; CauseKind::ALL.len()]);
+
+impl PerCause {
+    pub const fn count(&mut self, kind: CauseKind) {
+        self.0[kind as usize] += 1;
+    }
+
+    pub const fn get(&self, kind: CauseKind) -> u64 {
+        self.0[kind as usize]
+    }
+}
+
+impl Default for PerCause {
+    fn default() -> Self {
+        Self([0; CauseKind::ALL.len()])
+    }
+}
+
 /// A reason with its particulars, for people: lowercase, one sentence, no full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {

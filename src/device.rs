@@ -46,6 +46,18 @@ pub enum ConnectionMode {
     DeviceToServer = 1,
 }
 
+impl ConnectionMode {
+    pub const ALL: [Self; 2] = [Self::ServerToDevice, Self::DeviceToServer];
+
+    /// The stable name, as in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerToDevice => "server_to_device",
+            Self::DeviceToServer => "device_to_server",
+        }
+    }
+}
+
 /// How a device came into the managed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -58,6 +70,8 @@ pub enum Origin {
 }
 
 impl Origin {
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Auto, Self::Inbound];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -76,6 +90,8 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Aes, Self::Tls];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "plain",

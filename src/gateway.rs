@@ -3,6 +3,7 @@
 
 mod error;
 mod faces;
+mod measure;
 mod reload;
 mod secrets;
 mod sessions;
@@ -35,11 +36,13 @@ use crate::link::gateway_key;
 use crate::link::listen::{Listener, StopListening};
 use crate::link::random::random;
 use crate::metrics::Meter;
+use crate::metrics::mailbox::Mailboxes;
 use crate::registry::Stored;
 use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
 use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
+use crate::registry::meters::Observing;
 use crate::registry::snapshot::Snapshot;
 use crate::session::AcceptLink;
 use crate::store::{Limits, Opened, Retention, Store};
@@ -111,6 +114,7 @@ impl Running {
             trust.device_tls(),
             streams.clone(),
             Arc::new(functions.clone()),
+            meter.clone(),
         );
         let secrets: SharedSecrets = vault.live().current();
         let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
@@ -120,9 +124,10 @@ impl Running {
         let surroundings = {
             let (store, hub, published) = (store.clone(), hub.clone(), Arc::clone(&published));
             let (starter, enroller) = (starter.clone(), enroller.clone());
+            let meter = meter.clone();
             move |registry| {
                 let sessions = starter.reporting_to(registry);
-                surroundings(store, hub, published, sessions, enroller)
+                surroundings(store, hub, published, sessions, enroller, &meter)
             }
         };
         let (alive, registry_ended) = oneshot::channel();
@@ -139,17 +144,20 @@ impl Running {
             hub,
             store.clone(),
             config.grpc.commands_in_flight_max,
+            Mailboxes::new(&meter),
         );
+        measure::at_scrape(&meter, &handle);
         enroller.reach(handle.clone());
         functions.reach(handle.clone());
         let sessions = starter.reporting_to(registry.clone().recipient());
         let devices = [
-            (sockets.aes, AcceptLink::Aes),
-            (sockets.tls, AcceptLink::Tls),
-            (sockets.tls_stock, AcceptLink::Tls),
-            (sockets.plain, AcceptLink::Plain),
+            ("aes", sockets.aes, AcceptLink::Aes),
+            ("tls", sockets.tls, AcceptLink::Tls),
+            ("tls_stock", sockets.tls_stock, AcceptLink::Tls),
+            ("plain", sockets.plain, AcceptLink::Plain),
         ];
         let door = door(&config);
+        measure::waiting_room(&meter, door.clone());
         let listeners = accept_devices(&door, &sessions, devices);
         let iotmp = sessions.websocket_door(door);
         let parts = Parts {
@@ -279,6 +287,7 @@ fn surroundings(
     published: Arc<ArcSwap<Snapshot>>,
     sessions: Sessions,
     enroller: Enroller,
+    meter: &Meter,
 ) -> Surroundings {
     let log = store.clone();
     Surroundings {
@@ -288,6 +297,8 @@ fn surroundings(
         published,
         dial: Box::new(move |order| sessions.dial(order)),
         enrol: Box::new(move |device| enroller.enrol(device)),
+        observing: Observing::new(meter),
+        mailbox: Mailboxes::new(meter).session,
     }
 }
 

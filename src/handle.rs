@@ -9,8 +9,10 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::clock;
 use crate::device::DeviceId;
 use crate::event::History;
+use crate::metrics::mailbox::Mailboxes;
 use crate::registry::actor::{Cancelled, FindSession, Registry, Submit};
 use crate::registry::hub::{Hub, Subscription, TooManySubscribers};
 use crate::registry::snapshot::Snapshot;
@@ -35,6 +37,7 @@ struct Inner {
     permits: Semaphore,
     commands_max: usize,
     next_request: AtomicU64,
+    mailboxes: Mailboxes,
 }
 
 impl Gateway {
@@ -45,6 +48,7 @@ impl Gateway {
         hub: Hub,
         store: Store,
         commands_max: usize,
+        mailboxes: Mailboxes,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -55,6 +59,7 @@ impl Gateway {
                 permits: Semaphore::new(commands_max),
                 commands_max,
                 next_request: AtomicU64::new(0),
+                mailboxes,
             }),
         }
     }
@@ -86,6 +91,7 @@ impl Gateway {
             request,
             command,
             reply,
+            waiting: inner.mailboxes.registry.enter(clock::now().instant),
         });
         let answer = answer.await;
         guard.request = None;
@@ -99,7 +105,12 @@ impl Gateway {
     pub async fn ask(&self, device: DeviceId, request: Request) -> Result<Answered, RequestError> {
         let session = self.session(device).await?;
         let (answer, answered) = oneshot::channel();
-        session.do_send(DeviceRequest { request, answer });
+        let waiting = self.inner.mailboxes.session.enter(clock::now().instant);
+        session.do_send(DeviceRequest {
+            request,
+            answer,
+            waiting,
+        });
         answered.await.unwrap_or(Err(RequestError::NotConnected))
     }
 

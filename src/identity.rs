@@ -133,6 +133,13 @@ pub enum Proof {
 }
 
 impl Proof {
+    pub const ALL: [Self; 4] = [
+        Self::FleetKey,
+        Self::Credential,
+        Self::Certificate,
+        Self::DeviceKey,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FleetKey => "fleet key",

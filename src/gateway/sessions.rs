@@ -13,8 +13,10 @@ use crate::config::{self, Config};
 use crate::device::Generation;
 use crate::http::iotmp::IotmpDoor;
 use crate::link::listen::{Accepted, Door, Listener};
+use crate::link::meters::Meters;
 use crate::link::tls::device::DeviceTls;
 use crate::link::waiting_room::WaitingRoom;
+use crate::metrics::Meter;
 use crate::session::actor::{Deps, Session, SessionReport};
 use crate::session::asked::Functions;
 use crate::session::{self, AcceptLink};
@@ -33,12 +35,13 @@ pub(super) fn door(config: &Config) -> Door {
 pub(super) fn accept_devices(
     door: &Door,
     sessions: &Sessions,
-    sockets: [(Option<TcpListener>, AcceptLink); 4],
+    sockets: [(&'static str, Option<TcpListener>, AcceptLink); 4],
 ) -> Vec<Addr<Listener>> {
-    let start = |(socket, link): (Option<TcpListener>, AcceptLink)| {
+    let start = |(name, socket, link): (&str, Option<TcpListener>, AcceptLink)| {
         let sessions = sessions.clone();
+        let meters = Meters::new(&sessions.starter.meter, name);
         let accept = move |accepted| sessions.accept(accepted, link);
-        socket.map(|socket| Listener::new(socket, door.clone(), accept).start())
+        socket.map(|socket| Listener::new(socket, door.clone(), meters, accept).start())
     };
     sockets.into_iter().filter_map(start).collect()
 }
@@ -61,6 +64,7 @@ pub(super) struct Starter {
     permits: Arc<Semaphore>,
     streams: Hub,
     functions: Arc<dyn Functions>,
+    meter: Meter,
 }
 
 impl Starter {
@@ -71,6 +75,7 @@ impl Starter {
         tls: Arc<ArcSwap<DeviceTls>>,
         streams: Hub,
         functions: Arc<dyn Functions>,
+        meter: Meter,
     ) -> Self {
         Self {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
@@ -81,6 +86,7 @@ impl Starter {
             permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
             streams,
             functions,
+            meter,
         }
     }
 
@@ -95,6 +101,7 @@ impl Starter {
                 reports,
                 streams: self.streams.clone(),
                 functions: Arc::clone(&self.functions),
+                meters: session::meters::Meters::new(&self.meter),
             }),
         }
     }
@@ -118,7 +125,8 @@ impl Sessions {
         let sessions = self.clone();
         let body_max = sessions.deps.policy.body_in_max;
         let start = move |accepted, link| sessions.accept(accepted, link);
-        IotmpDoor::new(door, body_max, start)
+        let meters = Meters::new(&self.starter.meter, "websocket");
+        IotmpDoor::new(door, body_max, meters, start)
     }
 
     fn accept(&self, accepted: Accepted, link: AcceptLink) {

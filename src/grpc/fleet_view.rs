@@ -206,6 +206,7 @@ mod tests {
             device_type: 9,
             session: Some(SessionView {
                 link: LinkKind::Aes,
+                mode: crate::device::ConnectionMode::ServerToDevice,
                 proof: Proof::DeviceKey,
                 basis: Basis::LinkKey(KeyId([7; 8])),
                 peer: "192.0.2.7:51211".parse().expect("an address"),

@@ -22,6 +22,7 @@ use crate::http::hosts::Via;
 use crate::http::problem::Problem;
 use crate::http::routes::Routes;
 use crate::link::listen::{Accepted, Answer, Door, Incoming, Seat};
+use crate::link::meters::Meters;
 use crate::link::websocket::WebSocket;
 use crate::session::AcceptLink;
 
@@ -44,6 +45,7 @@ type Start = dyn Fn(Accepted, AcceptLink) + Send + Sync;
 pub struct IotmpDoor {
     door: Door,
     message_max: usize,
+    meters: Meters,
     start: Arc<Start>,
 }
 
@@ -71,26 +73,41 @@ impl IotmpDoor {
     pub fn new(
         door: Door,
         body_max: usize,
+        meters: Meters,
         start: impl Fn(Accepted, AcceptLink) + Send + Sync + 'static,
     ) -> Self {
         Self {
             door,
             message_max: body_max.saturating_add(HEADER_MAX),
+            meters,
             start: Arc::new(start),
         }
     }
 
     fn seat(&self, peer: SocketAddr) -> Result<(u64, Seat), Refused> {
         match self.door.enter(peer.ip(), clock::now().instant) {
-            Answer::Seated(number, seat) => Ok((number, seat)),
-            Answer::Hold => Err(Refused {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                text: "too many devices are connecting at this moment; try again in a few seconds",
-            }),
-            Answer::Refused => Err(Refused {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                text: "too many devices of this address are connecting at this moment; try again in a few seconds",
-            }),
+            Answer::Seated(number, seat) => {
+                self.meters.seated.increment(1);
+                Ok((number, seat))
+            }
+            Answer::SeatedInsteadOf(number, seat) => {
+                self.meters.evicted.increment(1);
+                Ok((number, seat))
+            }
+            Answer::Hold => {
+                self.meters.held.increment(1);
+                Err(Refused {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    text: "too many devices are connecting at this moment; try again in a few seconds",
+                })
+            }
+            Answer::Refused => {
+                self.meters.refused.increment(1);
+                Err(Refused {
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    text: "too many devices of this address are connecting at this moment; try again in a few seconds",
+                })
+            }
         }
     }
 

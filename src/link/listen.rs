@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock;
+use crate::link::meters::Meters;
 use crate::link::waiting_room::{Entrance, SeatId, WaitingRoom};
 use crate::link::websocket::WebSocket;
 use crate::time::Instant;
@@ -54,6 +55,8 @@ pub struct Seat {
 pub enum Answer {
     /// Come in, as number so and so.
     Seated(u64, Seat),
+    /// The same, and another gave way.
+    SeatedInsteadOf(u64, Seat),
     /// Wait, and with it all that come after it.
     Hold,
     Refused,
@@ -88,7 +91,16 @@ impl Door {
             close();
         }
         let door = self.clone();
-        Answer::Seated(number, Seat { door, id })
+        let seat = Seat { door, id };
+        match evicted {
+            Some(_) => Answer::SeatedInsteadOf(number, seat),
+            None => Answer::Seated(number, seat),
+        }
+    }
+
+    /// How many sit in the waiting room.
+    pub fn waiting(&self) -> usize {
+        self.inside().room.len()
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -152,6 +164,8 @@ pub struct Listener {
     /// Accepted, and waiting for a place in the waiting room.
     held: Option<(TcpStream, SocketAddr)>,
     door: Door,
+    meters: Meters,
+    is_holding: bool,
     /// Starts a session for an accepted connection.
     start: Box<dyn Fn(Accepted)>,
 }
@@ -182,12 +196,19 @@ pub struct Accepted {
 pub struct StopListening;
 
 impl Listener {
-    pub fn new(listener: TcpListener, door: Door, start: impl Fn(Accepted) + 'static) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        door: Door,
+        meters: Meters,
+        start: impl Fn(Accepted) + 'static,
+    ) -> Self {
         Self {
             listener: Arc::new(listener),
             accepting: None,
             held: None,
             door,
+            meters,
+            is_holding: false,
             start: Box::new(start),
         }
     }
@@ -214,16 +235,27 @@ impl Listener {
 
     fn show_in(&mut self, stream: TcpStream, peer: SocketAddr, ctx: &mut Context<Self>) {
         let (number, seat) = match self.door.enter(peer.ip(), clock::now().instant) {
-            Answer::Seated(number, seat) => (number, seat),
+            Answer::Seated(number, seat) => {
+                self.meters.seated.increment(1);
+                (number, seat)
+            }
+            Answer::SeatedInsteadOf(number, seat) => {
+                self.meters.evicted.increment(1);
+                (number, seat)
+            }
             Answer::Hold => {
+                self.hold(true);
                 self.held = Some((stream, peer));
                 return self.rest(HOLD, ctx);
             }
             Answer::Refused => {
+                self.hold(false);
+                self.meters.refused.increment(1);
                 tracing::debug!(%peer, "turned away: its address has all its places in the waiting room");
                 return;
             }
         };
+        self.hold(false);
         match stream.into_std() {
             Ok(stream) => (self.start)(Accepted {
                 stream: stream.into(),
@@ -232,6 +264,17 @@ impl Listener {
                 seat,
             }),
             Err(error) => tracing::debug!(%peer, %error, "lost before it was handed on"),
+        }
+    }
+}
+
+impl Listener {
+    /// Counts a connection that is held once, however often it asks again.
+    fn hold(&mut self, is_holding: bool) {
+        if self.is_holding != is_holding {
+            self.is_holding = is_holding;
+            self.meters.holding.set(u8::from(is_holding));
+            self.meters.held.increment(u64::from(is_holding));
         }
     }
 }
@@ -249,6 +292,7 @@ impl StreamHandler<io::Result<(TcpStream, SocketAddr)>> for Listener {
         match arrival {
             Ok((stream, peer)) => self.show_in(stream, peer, ctx),
             Err(error) => {
+                self.meters.error.increment(1);
                 tracing::warn!(%error, rest = ?REST, "cannot accept, resting");
                 self.rest(REST, ctx);
             }

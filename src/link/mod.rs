@@ -13,6 +13,7 @@ pub mod key_files;
 pub mod keyring;
 pub mod link_key;
 pub mod listen;
+pub mod meters;
 pub mod noise;
 pub mod office;
 pub mod private_file;

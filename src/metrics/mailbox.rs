@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use metrics::{Gauge, Histogram};
 
-use super::Meter;
-use super::table;
+use super::{Counted, Meter, table};
 use crate::time::Instant;
 
 /// Measures the mailbox of one kind of actor. Cheap to clone.
@@ -15,12 +14,29 @@ pub struct Mailbox {
     wait: Histogram,
 }
 
+/// The mailboxes that clients and devices can fill.
+#[derive(Clone)]
+pub struct Mailboxes {
+    pub registry: Mailbox,
+    /// Those of all sessions together.
+    pub session: Mailbox,
+}
+
+impl Mailboxes {
+    pub fn new(meter: &Meter) -> Self {
+        Self {
+            registry: Mailbox::new(meter, "registry"),
+            session: Mailbox::new(meter, "session"),
+        }
+    }
+}
+
 /// Goes with a message through a mailbox. Dropping it says that the message is there no more,
 /// whatever became of it.
 pub struct Waiting {
-    messages: Gauge,
     wait: Histogram,
     since: Instant,
+    _counted: Counted,
 }
 
 impl Mailbox {
@@ -34,11 +50,10 @@ impl Mailbox {
 
     /// A message is put into the mailbox.
     pub fn enter(&self, now: Instant) -> Waiting {
-        self.messages.increment(1);
         Waiting {
-            messages: self.messages.clone(),
             wait: self.wait.clone(),
             since: now,
+            _counted: Counted::one_more(&self.messages),
         }
     }
 }
@@ -49,12 +64,6 @@ impl Waiting {
         let waited = now.since(self.since);
         self.wait.record(waited.as_secs_f64());
         waited
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.messages.decrement(1);
     }
 }
 

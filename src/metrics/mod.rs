@@ -7,9 +7,11 @@
 //!
 //! There is no global recorder: two gateways in one process count apart.
 
+mod counted;
 pub mod mailbox;
 mod meter;
 pub mod page;
 pub mod table;
 
+pub use self::counted::Counted;
 pub use self::meter::Meter;

@@ -11,11 +11,13 @@ use crate::clock;
 use crate::device::{DeviceId, Generation};
 use crate::event::StatusEvent;
 use crate::identity::SharedSecrets;
+use crate::metrics::mailbox::{Mailbox, Waiting};
 use crate::registry::hub::Hub;
 use crate::registry::machine::Machine;
+use crate::registry::meters::Observing;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommandError, CommitId, Output, Reply, RequestId, StoreChange};
-use crate::session::actor::{Session, SessionReport};
+use crate::session::actor::{Session, SessionOrder, SessionReport};
 use crate::session::{DialOrder, SessionCommand, SessionEvent};
 use crate::time::Instant;
 
@@ -31,6 +33,9 @@ pub struct Surroundings {
     pub dial: Box<dyn Fn(DialOrder) -> Addr<Session> + Send>,
     /// Gives a device a link key of its own.
     pub enrol: Box<dyn Fn(DeviceId) + Send>,
+    pub observing: Observing,
+    /// The mailboxes of the sessions.
+    pub mailbox: Mailbox,
 }
 
 /// The one supervisor. It builds a new session for each attempt, with a generation of its own:
@@ -53,6 +58,8 @@ pub struct Submit {
     pub request: RequestId,
     pub command: Command,
     pub reply: oneshot::Sender<Result<Reply, CommandError>>,
+    /// In the mailbox of the registry.
+    pub waiting: Waiting,
 }
 
 /// The client that sent this command does not wait any more.
@@ -107,6 +114,9 @@ impl Registry {
                 order => orders.push(order),
             }
         }
+        for observed in self.machine.take_observed() {
+            self.surroundings.observing.record(observed);
+        }
         if let Some(snapshot) = self.machine.news() {
             self.surroundings.published.store(Arc::new(snapshot));
         }
@@ -150,7 +160,8 @@ impl Registry {
     /// A session whose actor is gone has reported its end already, or its guard has.
     fn order(&self, generation: Generation, command: SessionCommand) {
         if let Some(session) = self.sessions.get(&generation) {
-            session.do_send(command);
+            let waiting = self.surroundings.mailbox.enter(clock::now().instant);
+            session.do_send(SessionOrder { command, waiting });
         }
     }
 
@@ -187,9 +198,11 @@ impl Handler<Submit> for Registry {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Self::Context) {
+        let now = clock::now();
+        submit.waiting.taken(now.instant);
         self.replies.insert(submit.request, submit.reply);
         self.machine
-            .handle_command(submit.request, submit.command, clock::now());
+            .handle_command(submit.request, submit.command, now);
         self.carry_out(ctx);
     }
 }
@@ -227,6 +240,8 @@ impl Handler<SessionReport> for Registry {
     type Result = ();
 
     fn handle(&mut self, report: SessionReport, ctx: &mut Self::Context) {
+        let now = clock::now();
+        report.waiting.taken(now.instant);
         let generation = report.generation;
         if let Some(session) = report.session {
             self.sessions.insert(generation, session);
@@ -234,8 +249,7 @@ impl Handler<SessionReport> for Registry {
         if matches!(report.event, SessionEvent::Ended(_)) {
             self.sessions.remove(&generation);
         }
-        self.machine
-            .handle_session(generation, report.event, clock::now());
+        self.machine.handle_session(generation, report.event, now);
         self.carry_out(ctx);
     }
 }

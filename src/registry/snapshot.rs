@@ -9,6 +9,7 @@ use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId, LinkKind, Origin, Status};
 use crate::identity::{Basis, Identity, Proof};
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::counts::Counts;
 use crate::registry::pending::UnprovenKey;
 use crate::registry::records::{Refusal, Slaves};
 
@@ -27,6 +28,7 @@ pub struct Snapshot {
     pub accept_filter: Arc<AcceptFilter>,
     /// By ascending parent, which need not be listed any more.
     pub slaves: Arc<Vec<Slaves>>,
+    pub counts: Counts,
     /// The number of the newest event that this snapshot contains; 0 before the first.
     pub event_number: u64,
 }
@@ -74,6 +76,8 @@ pub struct DeviceView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionView {
     pub link: LinkKind,
+    /// Who dialled it.
+    pub mode: ConnectionMode,
     pub proof: Proof,
     /// What the proof stands on.
     pub basis: Basis,

@@ -15,9 +15,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{self, Poll};
 
 use actix::fut::ActorFuture;
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
@@ -28,8 +26,11 @@ use crate::clock;
 use crate::device::{DeviceId, Generation, LinkKind};
 use crate::link::dial;
 use crate::link::listen::{Incoming, Seat};
+use crate::metrics::Counted;
+use crate::metrics::mailbox::Waiting;
 use crate::session::asked::Functions;
-use crate::session::machine::{Counters, Machine, Output, Request, Setup};
+use crate::session::machine::{Machine, Output, Request, Setup};
+use crate::session::meters::Meters;
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{
     AcceptLink, DialLink, DialOrder, KeyLookup, LiveTls, Policy, SessionCommand, SessionEvent,
@@ -41,17 +42,24 @@ use crate::time::Instant;
 const READS_MAX: usize = 4;
 
 /// What a session tells the registry: at most one each of Claimed, Described and Ended.
-#[derive(Debug, Message)]
+#[derive(Message)]
 #[rtype(result = "()")]
 pub struct SessionReport {
     pub generation: Generation,
     pub event: SessionEvent,
     /// How the registry reaches the session: with the Connect of one that it did not dial.
     pub session: Option<Addr<Session>>,
+    /// In the mailbox of the registry.
+    pub waiting: Waiting,
 }
 
-impl Message for SessionCommand {
-    type Result = ();
+/// What the registry orders.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SessionOrder {
+    pub command: SessionCommand,
+    /// In the mailbox of the session.
+    pub waiting: Waiting,
 }
 
 /// Asks something of the device. `answer` is always sent to, unless the session dies of a fault of
@@ -61,6 +69,8 @@ impl Message for SessionCommand {
 pub struct DeviceRequest {
     pub request: Request,
     pub answer: Waiter,
+    /// In the mailbox of the session.
+    pub waiting: Waiting,
 }
 
 /// Whom the answer to a request is sent to.
@@ -76,11 +86,6 @@ struct GiveWay;
 #[rtype(result = "Option<IpAddr>")]
 pub struct GetLocalAddress;
 
-/// Asks for the counters of a session.
-#[derive(Message)]
-#[rtype(result = "Counters")]
-pub struct GetCounters;
-
 /// What all sessions share.
 pub struct Deps {
     pub policy: Arc<Policy>,
@@ -93,6 +98,7 @@ pub struct Deps {
     pub streams: Hub,
     /// Who does what devices ask.
     pub functions: Arc<dyn Functions>,
+    pub meters: Meters,
 }
 
 /// One session. Start it with [`Actor::start_in_arbiter`].
@@ -263,6 +269,15 @@ impl Session {
         }
     }
 
+    /// Hands on what the machine counted and measured.
+    fn count(&mut self) {
+        let meters = &self.guard.deps.meters;
+        meters.count(self.link, &self.machine.take_counters());
+        for (step, took) in self.machine.take_steps() {
+            meters.step(self.link, step, took);
+        }
+    }
+
     /// Carries the outputs out; breaks at the last one.
     fn carry_out(&mut self, ctx: &Context<Self>) -> ControlFlow<()> {
         while let Some(output) = self.machine.poll_output() {
@@ -313,8 +328,11 @@ impl Session {
 
     fn await_permit(&mut self) {
         let permits = Arc::clone(&self.guard.deps.permits);
+        let waiting = Counted::one_more(&self.guard.deps.meters.handshakes_waiting);
         self.opening = Some(Box::pin(async move {
-            Opened::Permit(permits.acquire_owned().await.ok())
+            let permit = permits.acquire_owned().await.ok();
+            drop(waiting);
+            Opened::Permit(permit)
         }));
     }
 
@@ -439,10 +457,13 @@ impl Actor for Session {
 // The handlers only tell the machine: actix polls the futures of an actor after its messages, so
 // `Drive` carries out what they led to.
 
-impl Handler<SessionCommand> for Session {
+impl Handler<SessionOrder> for Session {
     type Result = ();
 
-    fn handle(&mut self, command: SessionCommand, ctx: &mut Self::Context) {
+    fn handle(&mut self, order: SessionOrder, ctx: &mut Self::Context) {
+        let now = clock::now().instant;
+        order.waiting.taken(now);
+        let command = order.command;
         let admitted = match &command {
             SessionCommand::Admit(device) => Some(*device),
             SessionCommand::Refuse(_) | SessionCommand::Close(_) => None,
@@ -451,7 +472,7 @@ impl Handler<SessionCommand> for Session {
             self.device = admitted;
             self.seat = None;
         }
-        self.machine.handle_command(command, clock::now().instant);
+        self.machine.handle_command(command, now);
         if let (Some(device), true) = (admitted, self.machine.is_up())
             && self.guard.attached.is_none()
         {
@@ -478,16 +499,9 @@ impl Handler<DeviceRequest> for Session {
 
     fn handle(&mut self, asked: DeviceRequest, _ctx: &mut Self::Context) {
         let now = clock::now().instant;
+        asked.waiting.taken(now);
         self.machine
             .handle_request(asked.request, asked.answer, now);
-    }
-}
-
-impl Handler<GetCounters> for Session {
-    type Result = MessageResult<GetCounters>;
-
-    fn handle(&mut self, _: GetCounters, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(*self.machine.counters())
     }
 }
 
@@ -512,6 +526,7 @@ impl ActorFuture<Session> for Drive {
         task: &mut task::Context<'_>,
     ) -> Poll<()> {
         let closed = session.drive(ctx, task);
+        session.count();
         if closed.is_ready() {
             session.socket = Socket::None;
             ctx.stop();
@@ -534,6 +549,7 @@ impl Guard {
             generation: self.generation,
             event,
             session,
+            waiting: self.deps.meters.registry.enter(clock::now().instant),
         });
     }
 }

@@ -32,6 +32,7 @@ use crate::codec::pson::Value;
 use crate::config::DialRole;
 use crate::device::{ConnectionMode, LinkKind};
 use crate::session::asked::{Function, Subscription};
+use crate::session::course::{Course, Step};
 use crate::session::directory::Directory;
 use crate::session::in_hand::{InHand, Serial};
 use crate::session::keepalive::KeepAlive;
@@ -103,7 +104,7 @@ pub struct Setup {
     pub stream_seed: StreamId,
 }
 
-/// What a session has seen so far.
+/// What a session has seen since its shell took the numbers last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Bytes on the connection, whatever secures it.
@@ -145,6 +146,8 @@ pub struct Machine<W> {
     /// Bytes handed to the shell since then.
     queued: usize,
     counters: Counters,
+    /// Until it is up, or has ended.
+    course: Option<Box<Course>>,
 }
 
 enum Waiter<W> {
@@ -205,7 +208,8 @@ impl<W> Machine<W> {
             AcceptLink::WebSocket { secured: true } => Wire::secured(),
         };
         let phase = Phase::FirstByte { accepted: now };
-        Self::new(peer, ConnectionMode::DeviceToServer, phase, wire, setup)
+        let mode = ConnectionMode::DeviceToServer;
+        Self::new(peer, mode, phase, wire, setup, now)
     }
 
     /// A connection that the shell begins to open at `now`.
@@ -213,10 +217,17 @@ impl<W> Machine<W> {
         let deadline = now + setup.policy.dial_deadline;
         let phase = Phase::Dialling { deadline, link };
         let mode = ConnectionMode::ServerToDevice;
-        Self::new(address, mode, phase, Wire::plain(), setup)
+        Self::new(address, mode, phase, Wire::plain(), setup, now)
     }
 
-    fn new(peer: SocketAddr, mode: ConnectionMode, phase: Phase, wire: Wire, setup: Setup) -> Self {
+    fn new(
+        peer: SocketAddr,
+        mode: ConnectionMode,
+        phase: Phase,
+        wire: Wire,
+        setup: Setup,
+        now: Instant,
+    ) -> Self {
         Self {
             policy: setup.policy,
             keys: setup.keys,
@@ -233,11 +244,29 @@ impl<W> Machine<W> {
             blocked: 0,
             queued: 0,
             counters: Counters::default(),
+            course: Some(Box::new(Course::begin(now))),
         }
     }
 
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
+    /// What was counted since this was asked last.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// The steps on the way to a session that ended since this was asked last, and how long each
+    /// took.
+    pub fn take_steps(&mut self) -> Vec<(Step, Duration)> {
+        let Some(course) = &mut self.course else {
+            return Vec::new();
+        };
+        let ended = course.take_ended();
+        if matches!(
+            self.phase,
+            Phase::Up(_) | Phase::Closing { .. } | Phase::Closed
+        ) {
+            self.course = None;
+        }
+        ended
     }
 
     /// Whether the shell should read. While it does not, what the peer sends waits in the kernel.
@@ -260,6 +289,7 @@ impl<W> Machine<W> {
         let Phase::Dialling { link, .. } = self.phase else {
             return;
         };
+        self.pass(Step::Dial, now);
         let mut first = Vec::new();
         let wire = match link {
             DialLink::Plain => return self.secured(now),
@@ -356,6 +386,7 @@ impl<W> Machine<W> {
         let Phase::Permit { deadline } = self.phase else {
             return;
         };
+        self.pass(Step::Permit, now);
         let (keys, tls) = (self.keys.as_ref(), self.tls.as_ref());
         let mut answer = Vec::new();
         match self.wire.respond(keys, tls, entropy, &mut answer) {
@@ -454,7 +485,14 @@ impl<W> Machine<W> {
         !self.outputs.is_empty()
     }
 
+    fn pass(&mut self, step: Step, now: Instant) {
+        if let Some(course) = &mut self.course {
+            course.pass(step, now);
+        }
+    }
+
     fn first_byte(&mut self, accepted: Instant, now: Instant) {
+        self.pass(Step::FirstByte, now);
         self.phase = if self.wire.is_open() {
             let deadline = accepted + self.policy.connect_deadline;
             Phase::Connect { deadline }
@@ -471,10 +509,17 @@ impl<W> Machine<W> {
             _ => now + self.policy.handshake_deadline,
         };
         self.phase = Phase::Permit { deadline };
+        if let Some(course) = &mut self.course {
+            course.interrupt_handshake(now);
+        }
         self.outputs.push_back(Output::HandshakeReady);
     }
 
     fn secured(&mut self, now: Instant) {
+        let is_handshake = !matches!(self.phase, Phase::Dialling { .. });
+        if let Some(course) = self.course.as_mut().filter(|_| is_handshake) {
+            course.pass_handshake(now);
+        }
         let deadline = now + self.policy.connect_deadline;
         self.phase = Phase::Connect { deadline };
     }

@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod conformance;
 mod console;
+mod counted;
 mod crash;
 mod ctl;
 mod escapes;

@@ -9,7 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::link::meters::Meters;
 use crate::link::waiting_room::WaitingRoom;
+use crate::metrics::Meter;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const VERSION: &str = "Sec-WebSocket-Version: 13";
@@ -26,7 +28,7 @@ async fn front(total_max: usize, per_source_max: usize) -> Front {
     let (sender, came) = mpsc::unbounded_channel();
     let door = Door::new(WaitingRoom::new(total_max, per_source_max));
     let start = move |accepted, link| drop(sender.send((accepted, link)));
-    let door = IotmpDoor::new(door, 1000, start);
+    let door = IotmpDoor::new(door, 1000, Meters::new(&Meter::off(), "websocket"), start);
     let handler = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
         let carrying = Carrying {
             peer,

@@ -3,6 +3,7 @@
 mod access;
 mod fleet;
 mod front;
+mod metrics;
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +45,7 @@ pub struct Setup {
     /// Whether loopback is open, as it is outside of tests.
     pub is_open: bool,
     pub settings: Settings,
+    pub meter: Meter,
 }
 
 fn store(directory: &Path) -> Store {
@@ -85,6 +87,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         http: config::Http::default(),
         is_open: true,
         settings: Settings::default(),
+        meter: Meter::new(),
     };
     change(&mut setup);
     let audit = Audit::new(store.clone());
@@ -110,7 +113,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         names: vec!["gate.example.org".to_owned()],
         refusal_for: Duration::from_secs(60),
         ready: ready.clone(),
-        meter: crate::metrics::Meter::new(),
+        meter: setup.meter,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let server = start(services, setup.settings, listener.expect("a free port"));

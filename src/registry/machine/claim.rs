@@ -225,7 +225,7 @@ impl Machine {
             attempt.succeeds = Some(id);
         }
         if !up.closing {
-            self.counters.takeovers += 1;
+            self.counts.takeovers += 1;
             let text = format!(
                 "its session from {} gave way to one from {}",
                 up.session.peer, claim.peer
@@ -251,7 +251,7 @@ impl Machine {
         self.sessions += 1;
         let kind = attempt.kind;
         self.dials.finish(generation);
-        self.counters.admitted += 1;
+        self.counts.opened[claim.link as usize][claim.mode as usize] += 1;
         let is_new = !self.entries.contains_key(&id);
         if is_new {
             let origin = match kind {
@@ -352,6 +352,7 @@ fn bring_up(entry: &mut Entry, generation: Generation, proven: Proven, claim: &C
         mode: claim.mode,
         session: SessionView {
             link: claim.link,
+            mode: claim.mode,
             proof: proven.proof,
             basis: proven.basis,
             peer: claim.peer,

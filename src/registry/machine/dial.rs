@@ -45,6 +45,15 @@ impl DialQueue {
         }
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How many wait, those included that are found to be unwanted when it is their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// When the first in the queue may start; `None` when nobody waits, or all wait for the end
     /// of a dial in flight.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
@@ -65,7 +74,7 @@ impl DialQueue {
 impl Machine {
     /// How many dials are in flight.
     pub fn dials_in_flight(&self) -> usize {
-        self.dials.in_flight.len()
+        self.dials.in_flight()
     }
 
     pub(super) fn queue_dial(&mut self, id: DeviceId) {
@@ -175,7 +184,6 @@ impl Machine {
         self.next_generation += 1;
         self.attempts.insert(generation, Attempt::new(kind));
         self.dials.in_flight.insert(generation);
-        self.counters.dials += 1;
         self.outputs.push_back(Output::Dial(DialOrder {
             generation,
             address,

@@ -3,6 +3,7 @@
 use super::{Attempt, AttemptKind, Machine};
 use crate::cause::{Cause, CauseKind};
 use crate::device::{DeviceId, Generation, Origin, Status};
+use crate::registry::counts::Observed;
 use crate::registry::entry::{Entry, Phase};
 use crate::time::Now;
 
@@ -20,6 +21,10 @@ impl Machine {
             .filter(|up| up.newcomer == Some(generation))
         {
             up.newcomer = None;
+        }
+        if attempt.device.is_none() {
+            let kind = attempt.closing.as_ref().map_or(cause.kind, |own| own.kind);
+            self.counts.failed[attempt.kind.mode() as usize].count(kind);
         }
         match (attempt.device, attempt.kind) {
             (Some(id), _) => self.session_ended(id, generation, &attempt, cause, now),
@@ -53,12 +58,16 @@ impl Machine {
             return;
         };
         let cause = attempt.closing.clone().unwrap_or(cause);
-        self.counters.lost += 1;
+        self.counts.closed.count(cause.kind);
         entry.phase = Phase::Resting;
         entry.keys_refused = 0;
-        if now.instant.since(up.since) >= self.policy.stable_after {
+        let lasted = now.instant.since(up.since);
+        if lasted >= self.policy.stable_after {
             entry.backoff_step = 0;
+        } else {
+            self.counts.short += 1;
         }
+        self.observations.add(Observed::SessionLasted(lasted));
         let stays = (entry.origin == Origin::Auto || up.newcomer.is_some()) && !entry.deleted;
         if !stays {
             self.remove_entry(id, cause, now);

@@ -30,11 +30,12 @@ use self::tell::Numbers;
 use self::turn_away::REFUSED_INTERVAL;
 use crate::cause::{Cause, CauseKind};
 use crate::config::Dial;
-use crate::device::{DeviceId, Generation, Origin, Status};
+use crate::device::{ConnectionMode, DeviceId, Generation, Origin, Status};
 use crate::identity::{Claim, SharedSecrets};
 use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
 use crate::registry::admission::TokenBucket;
 use crate::registry::backoff::Backoff;
+use crate::registry::counts::{Counts, Observations, Observed};
 use crate::registry::decisions::Decisions;
 use crate::registry::entry::Entry;
 use crate::registry::identities::Identities;
@@ -64,16 +65,6 @@ pub struct Policy {
     pub forget_slaves: bool,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
     pub filter_by_address: bool,
-}
-
-/// What has happened so far, in plain numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub dials: u64,
-    pub admitted: u64,
-    pub refused: u64,
-    pub takeovers: u64,
-    pub lost: u64,
 }
 
 /// See the module.
@@ -116,7 +107,8 @@ pub struct Machine {
     /// The number of the newest event of the snapshot that was given out as news.
     published: u64,
     draining: bool,
-    pub counters: Counters,
+    counts: Counts,
+    observations: Observations,
 }
 
 /// One try at a session, from its dial or its Connect to its end.
@@ -143,6 +135,15 @@ enum AttemptKind {
     Direct(RequestId),
     /// The device dialled.
     Inbound,
+}
+
+impl AttemptKind {
+    const fn mode(self) -> ConnectionMode {
+        match self {
+            Self::Auto(_) | Self::Direct(_) => ConnectionMode::ServerToDevice,
+            Self::Inbound => ConnectionMode::DeviceToServer,
+        }
+    }
 }
 
 impl Attempt {
@@ -212,7 +213,8 @@ impl Machine {
             snapshot: Snapshot::default(),
             published: 0,
             draining: false,
-            counters: Counters::default(),
+            counts: Counts::default(),
+            observations: Observations::default(),
         };
         machine.snapshot.event_number = stored.event_next.saturating_sub(1);
         machine.forget(stale);
@@ -314,13 +316,31 @@ impl Machine {
     pub fn news(&mut self) -> Option<Snapshot> {
         let published = self.published;
         self.published = self.snapshot.event_number;
-        let unchanged =
-            self.dirty.is_empty() && !self.is_changed && published == self.snapshot.event_number;
+        let counts = self.counts();
+        let unchanged = self.dirty.is_empty()
+            && !self.is_changed
+            && published == self.snapshot.event_number
+            && counts == self.snapshot.counts;
         (!unchanged).then(|| self.snapshot())
+    }
+
+    /// What lasted so and so long since this was asked last.
+    pub fn take_observed(&mut self) -> Vec<Observed> {
+        self.observations.take()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            dials_in_flight: self.dials.in_flight(),
+            dials_queued: self.dials.waiting(),
+            backing_off: self.timers.len(),
+            ..self.counts
+        }
     }
 
     /// The present state for readers.
     pub fn snapshot(&mut self) -> Snapshot {
+        self.snapshot.counts = self.counts();
         for id in std::mem::take(&mut self.dirty) {
             match self.entries.get(&id) {
                 Some(entry) => {
@@ -420,7 +440,6 @@ impl Machine {
         };
         attempt.closing = Some(cause.clone());
         attempt.claim = None;
-        self.counters.refused += 1;
         let order = SessionCommand::Refuse(cause);
         self.outputs.push_back(Output::Session(generation, order));
     }

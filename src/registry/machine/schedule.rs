@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::Machine;
 use crate::device::{DeviceId, Origin};
+use crate::registry::counts::Observed;
 use crate::registry::entry::Phase;
 use crate::time::Now;
 
@@ -22,6 +23,7 @@ impl Machine {
         }
         let delay = self.policy.backoff.delay(entry.backoff_step, random);
         entry.backoff_step = entry.backoff_step.saturating_add(1);
+        self.observations.add(Observed::BackedOff(delay));
         self.wait(id, delay, now);
     }
 

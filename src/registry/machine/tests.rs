@@ -1,5 +1,6 @@
 //! Traces: these inputs at these times give exactly these outputs.
 
+mod counts;
 mod decisions;
 mod links;
 

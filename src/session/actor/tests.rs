@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{Deps, DeviceRequest, GetCounters, Session, SessionReport};
+use super::{Deps, DeviceRequest, Session, SessionOrder, SessionReport, Waiter};
 use crate::cause::CauseKind;
 use crate::codec::dialect::Dialect;
 use crate::codec::frame::{Split, split};
@@ -29,12 +29,16 @@ use crate::link::noise::{Initiator, Transport};
 use crate::link::tls::device::DeviceTls;
 use crate::link::tls::testing::{House, device_tls};
 use crate::link::waiting_room::WaitingRoom;
+use crate::metrics::Meter;
+use crate::metrics::mailbox::{Mailbox, Waiting};
 use crate::session::asked::{Answerer, DeviceStream, Function, Functions, Push, Subscription};
 use crate::session::machine::Request;
+use crate::session::meters::Meters;
 use crate::session::requests::{Answered, RequestError};
 use crate::session::{AcceptLink, KeyLookup, Policy};
 use crate::session::{DialLink, DialOrder, SessionCommand, SessionEvent};
 use crate::stream::hub::{Hub, Limits};
+use crate::time::Instant;
 
 const GENERATION: Generation = Generation::accepted(1);
 
@@ -125,11 +129,13 @@ struct Reports {
     deps: Arc<Deps>,
     door: Door,
     reports: mpsc::UnboundedReceiver<SessionReport>,
+    meter: Meter,
 }
 
 impl Reports {
     fn new(policy: Policy, permits: usize) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
+        let meter = Meter::new();
         let deps = Deps {
             policy: Arc::new(policy),
             keys: Arc::new(Keys),
@@ -138,8 +144,10 @@ impl Reports {
             reports: Registry(sender).start().recipient(),
             streams: hub(),
             functions: Arc::new(Told(mpsc::unbounded_channel().0)),
+            meters: Meters::new(&meter),
         };
         Self {
+            meter,
             deps: Arc::new(deps),
             door: Door::new(WaitingRoom::new(8, 8)),
             reports,
@@ -166,6 +174,13 @@ impl Reports {
             panic!("it ends, not {event:?}");
         };
         assert_eq!(cause.kind, kind, "{cause}");
+    }
+
+    /// Waits until a scrape has such a line.
+    async fn counted(&self, is_it: impl Fn(&str) -> bool) {
+        while !self.meter.render().lines().any(&is_it) {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn claimed(&mut self) {
@@ -299,8 +314,25 @@ fn ok(stream_id: u16, payload: Option<Value>) -> Message {
     })
 }
 
-fn admit() -> SessionCommand {
-    SessionCommand::Admit(DeviceId::new(4711).unwrap())
+fn admit() -> SessionOrder {
+    order(SessionCommand::Admit(DeviceId::new(4711).unwrap()))
+}
+
+fn order(command: SessionCommand) -> SessionOrder {
+    let waiting = waiting();
+    SessionOrder { command, waiting }
+}
+
+fn ask(request: Request, answer: Waiter) -> DeviceRequest {
+    DeviceRequest {
+        request,
+        answer,
+        waiting: waiting(),
+    }
+}
+
+fn waiting() -> Waiting {
+    Mailbox::new(&Meter::off(), "session").enter(Instant::ZERO)
 }
 
 /// From the secured link to the end of the session.
@@ -324,7 +356,7 @@ async fn check_conversation(mut reports: Reports, session: Addr<Session>, mut de
         resource: "door".into(),
         payload: Some(Value::Bool(true)),
     };
-    session.do_send(DeviceRequest { request, answer });
+    session.do_send(ask(request, answer));
     let id = device.asked().await;
     device.say(&ok(id, Some(Value::Unsigned(4)))).await;
     let answered = answered.await.unwrap();
@@ -333,10 +365,14 @@ async fn check_conversation(mut reports: Reports, session: Addr<Session>, mut de
     };
     assert_eq!(answer.payload, Some(Value::Unsigned(4)));
 
-    let counters = session.send(GetCounters).await.unwrap();
-    assert_eq!((counters.frames_in, counters.frames_out), (4, 4));
+    for flow in ["in", "out"] {
+        let end = format!("flow=\"{flow}\"}} 4");
+        reports
+            .counted(|line| line.starts_with("gatehouse_frames_total") && line.ends_with(&end))
+            .await;
+    }
 
-    session.do_send(SessionCommand::Close(CauseKind::Drain.into()));
+    session.do_send(order(SessionCommand::Close(CauseKind::Drain.into())));
     reports.ended(CauseKind::Drain).await;
     let heard = device.hear().await;
     assert!(
@@ -490,20 +526,18 @@ async fn a_handshake_waits_for_its_permit_and_gives_it_back() {
         device.secure().await;
         device
     };
+    let bytes = "gatehouse_link_bytes_total{link=\"aes\"";
     // The answer cannot come before the permit is there.
     let mut secured = std::pin::pin!(secured);
     tokio::select! {
         biased;
         _ = &mut secured => panic!("answered without a permit"),
-        counters = async {
-            loop {
-                let counters = session.send(GetCounters).await.unwrap();
-                if counters.bytes_in == 59 {
-                    break counters;
-                }
-            }
-        } => assert_eq!(counters.bytes_out, 0),
+        () = reports.counted(|line| line == format!("{bytes},flow=\"in\"}} 59")) => {}
     }
+    let unsent = format!("{bytes},flow=\"out\"}} 0");
+    reports.counted(|line| line == unsent).await;
+    let waits = "gatehouse_handshakes_waiting 1";
+    reports.counted(|line| line == waits).await;
     permits.add_permits(1);
     drop(secured.await);
     reports.ended(CauseKind::ClosedByDevice).await;
@@ -540,9 +574,9 @@ async fn a_deadline_that_comes_nearer_is_kept() {
     session.send(admit()).await.unwrap();
     let (answer, answered) = oneshot::channel();
     let request = Request::Describe { resource: None };
-    session.do_send(DeviceRequest { request, answer });
+    session.do_send(ask(request, answer));
     assert_eq!(answered.await.unwrap(), Err(RequestError::TimedOut));
-    session.do_send(SessionCommand::Close(CauseKind::Drain.into()));
+    session.do_send(order(SessionCommand::Close(CauseKind::Drain.into())));
     reports.ended(CauseKind::Drain).await;
     drop(device);
     check_gone(&session, reports).await;
@@ -703,7 +737,7 @@ async fn a_session_that_was_never_admitted_ends_unheard_by_the_functions() {
     reports.claimed().await;
     drop(device);
     session
-        .send(SessionCommand::Refuse(CauseKind::NotProven.into()))
+        .send(order(SessionCommand::Refuse(CauseKind::NotProven.into())))
         .await
         .unwrap();
     reports.ended(CauseKind::NotProven).await;

@@ -11,6 +11,7 @@ use crate::device::LinkKind;
 use crate::identity::{Claim, Evidence};
 use crate::session::SessionEvent;
 use crate::session::connect::{self, Rejected};
+use crate::session::course::Step;
 use crate::session::keepalive::KeepAlive;
 use crate::session::machine::{Machine, Output, Phase, Waiter, read};
 use crate::session::requests::{Answered, RequestError};
@@ -71,6 +72,7 @@ impl<W> Machine<W> {
                 return self.end(cause, Some(words), now);
             }
         };
+        self.pass(Step::Connect, now);
         self.phase = Phase::Verdict {
             deadline: now + self.policy.verdict_deadline,
             stream_id,
@@ -91,6 +93,7 @@ impl<W> Machine<W> {
     }
 
     pub(super) fn admit(&mut self, stream_id: StreamId, keep_alive: Duration, now: Instant) {
+        self.pass(Step::Verdict, now);
         self.phase = Phase::Up(KeepAlive::new(keep_alive, now));
         self.send(&server_run::ok(stream_id), now);
         self.ask(run(DEVICE_INFO.into(), None), Waiter::DeviceInfo, now);

@@ -2,6 +2,7 @@
 
 mod asked;
 mod checks;
+mod course;
 mod deadlines;
 mod link;
 mod random;
@@ -401,7 +402,7 @@ fn what_was_not_asked_for_is_dropped_and_counted() {
         payload: None,
     };
     check(&mut world, &[Seen::Message(stop)]);
-    let counters = world.machine.counters();
+    let counters = world.machine.take_counters();
     assert_eq!(counters.answers_dropped, 3);
     assert_eq!(counters.stream_data_dropped, 1);
     assert_eq!(counters.unknown_ignored, 1);

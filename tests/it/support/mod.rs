@@ -8,6 +8,7 @@ pub mod needed;
 pub mod netns;
 pub mod peer;
 pub mod process;
+pub mod scrape;
 pub mod scripted;
 pub mod simulate;
 pub mod tls;

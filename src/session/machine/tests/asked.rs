@@ -104,7 +104,7 @@ fn i_06_what_wants_no_answer_is_done_and_gets_none() {
     let mut world = World::admitted();
     world.say(&super::run(None));
     check(&mut world, &[]);
-    assert_eq!(world.machine.counters().functions_dropped, 1);
+    assert_eq!(world.machine.take_counters().functions_dropped, 1);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn values_are_dropped_for_a_device_that_does_not_read() {
     world.machine.handle_written(max / 2 + 1, world.now);
     assert!(!world.push(5, 1_u64.into()));
     check(&mut world, &[]);
-    assert_eq!(world.machine.counters().pushes_dropped, 1);
+    assert_eq!(world.machine.take_counters().pushes_dropped, 1);
     world.machine.handle_written(0, world.now);
     assert!(world.push(5, 1_u64.into()));
 }

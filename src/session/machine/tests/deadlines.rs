@@ -140,7 +140,7 @@ fn a_request_without_an_answer() {
     check(&mut world, &[timed_out]);
     world.say(&super::answer(id, super::Value::Null));
     check(&mut world, &[]);
-    assert_eq!(world.machine.counters().answers_dropped, 1);
+    assert_eq!(world.machine.take_counters().answers_dropped, 1);
 }
 
 #[test]

@@ -1,0 +1,42 @@
+//! What is read when somebody scrapes, of rooms that do not count by handles of their own.
+
+use metrics::Gauge;
+use tokio::runtime::Handle;
+
+use crate::handle::Gateway;
+use crate::link::listen::Door;
+use crate::metrics::{Meter, table};
+use crate::registry::meters::SnapshotMeters;
+
+/// Needs a tokio runtime around it.
+pub(super) fn at_scrape(meter: &Meter, gateway: &Gateway) {
+    registry(meter, gateway.clone());
+    runtime(meter);
+}
+
+fn registry(meter: &Meter, gateway: Gateway) {
+    let handles = SnapshotMeters::new(meter);
+    meter.read_at_scrape(move || handles.show(&gateway.snapshot()));
+}
+
+pub(super) fn waiting_room(meter: &Meter, door: Door) {
+    let waiting = meter.gauge(&table::WAITING_ROOM, &[]);
+    meter.read_at_scrape(move || set(&waiting, door.waiting()));
+}
+
+/// The runtime of gRPC and HTTP; the arbiters of the sessions have none that tells.
+fn runtime(meter: &Meter) {
+    let workers = meter.gauge(&table::RUNTIME_WORKERS, &[]);
+    let tasks = meter.gauge(&table::RUNTIME_TASKS, &[]);
+    let queue = meter.gauge(&table::RUNTIME_QUEUE_DEPTH, &[]);
+    let runtime = Handle::current().metrics();
+    meter.read_at_scrape(move || {
+        set(&workers, runtime.num_workers());
+        set(&tasks, runtime.num_alive_tasks());
+        set(&queue, runtime.global_queue_depth());
+    });
+}
+
+fn set(gauge: &Gauge, count: usize) {
+    gauge.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}

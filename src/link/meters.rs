@@ -1,0 +1,33 @@
+//! What one way in for devices counts.
+
+use metrics::{Counter, Gauge};
+
+use crate::metrics::{Meter, table};
+
+/// The handles of one listener.
+#[derive(Clone)]
+pub struct Meters {
+    pub seated: Counter,
+    /// Seated, and another gave way.
+    pub evicted: Counter,
+    pub held: Counter,
+    pub refused: Counter,
+    pub error: Counter,
+    /// 1 while it holds its queue.
+    pub holding: Gauge,
+}
+
+impl Meters {
+    /// `listener` is a value of the label of that name.
+    pub fn new(meter: &Meter, listener: &str) -> Self {
+        let accepts = |outcome| meter.counter(&table::ACCEPTS, &[listener, outcome]);
+        Self {
+            seated: accepts("seated"),
+            evicted: accepts("evicted"),
+            held: accepts("held"),
+            refused: accepts("refused"),
+            error: accepts("error"),
+            holding: meter.gauge(&table::ACCEPT_HELD, &[listener]),
+        }
+    }
+}
