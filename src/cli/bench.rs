@@ -4,6 +4,7 @@ mod bare;
 mod bare_fanout;
 mod bare_link;
 mod bare_stream;
+mod counting;
 mod fleet;
 mod handshake;
 mod list;
@@ -66,6 +67,8 @@ const SAMPLED_IDS: Range<u32> = 960_000..960_010;
         socket is closed.\n\n\
         Samples go from ten devices, as quickly as they are read, to twenty WebSockets each; \
         beside them stands a bare axum server that sends what it reads from a socket on.\n\n\
+        Counting is measured with two gateways on plain links, one that counts and one with \
+        metrics.enabled = false, to which the same devices connect in turn.\n\n\
         It takes about a minute, on Linux.",
     after_help = "Examples:\n  \
         gatehouse bench\n  \
@@ -172,6 +175,7 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     progress.set_message("status and list");
     let status = status::measure(&subject, CLOSED_IDS, sizes.closes).await?;
     let list = list::measure(&subject).await?;
+    let scrape = counting::scrape(&subject).await?;
     drop(fleets);
     subject.until_empty().await?;
     progress.set_message("connecting, plain");
@@ -190,6 +194,8 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
     let (server, roots) = (subject.bare_tls()?, subject.roots()?);
     let handshakes_per_second = handshake::measure(cores, sizes.handshakes, server, roots)?;
     subject.stop().await;
+    progress.set_message("counting");
+    let counting = counting::measure(sizes.counted).await?;
     progress.finish_and_clear();
     Ok(Report {
         cores,
@@ -201,6 +207,8 @@ async fn measure(sizes: Sizes) -> Result<Report, Box<dyn Error>> {
         samples,
         storm,
         list,
+        counting,
+        scrape,
     })
 }
 

@@ -35,6 +35,14 @@ fn a_quick_bench_tells_every_figure() {
     for path in ["devices", "call_ms", "encode_ms", "decode_ms"] {
         is_figure(&report, &format!("/list/{path}"));
     }
+    for counting in ["on", "off"] {
+        for figure in ["sessions", "sessions_per_second", "processor_us"] {
+            is_figure(&report, &format!("/counting/{counting}/{figure}"));
+        }
+    }
+    for figure in ["devices", "bytes", "series", "ms", "empty_ms"] {
+        is_figure(&report, &format!("/scrape/{figure}"));
+    }
     for path in [
         "/cores",
         "/handshakes_per_second/aes",

@@ -156,6 +156,15 @@ impl Party {
         })
     }
 
+    /// As many once more at a gateway that has no other, and gone again.
+    pub(super) async fn again(&self, subject: &Subject) -> Result<Ramp, Box<dyn Error>> {
+        let (count, rate) = (self.count, self.rates.again);
+        let (fleet, ramp) = self.connect(subject, self.first_id, count, rate).await?;
+        drop(fleet);
+        subject.until_empty().await?;
+        Ok(ramp)
+    }
+
     /// The gateway ends the sessions of `fleet`, which sees that when all sockets are closed but
     /// `files`, and comes back at once with its tickets.
     async fn resume(

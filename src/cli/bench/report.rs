@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::counting::{Counting, Scrape};
 use super::handshake::Handshakes;
 use super::list::List;
 use super::quantiles::Quantiles;
@@ -25,6 +26,8 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) storm: Option<Storm>,
     pub(super) list: List,
+    pub(super) counting: Counting,
+    pub(super) scrape: Scrape,
 }
 
 /// One link: the gateway beside a bare loop.
@@ -117,7 +120,8 @@ impl Report {
         self.write_status(out)?;
         self.write_samples(out)?;
         self.write_storm(out)?;
-        self.write_list(out)
+        self.write_list(out)?;
+        self.write_counting(out)
     }
 
     fn write_handshakes(&self, out: &mut String) -> fmt::Result {
@@ -226,6 +230,34 @@ impl Report {
         }
         Ok(())
     }
+
+    fn write_counting(&self, out: &mut String) -> fmt::Result {
+        let Counting { on, off } = self.counting;
+        let title = "metrics, counting and not (plain links)";
+        head(out, title, ["counting", "not", "ratio"])?;
+        for (name, on, off) in [
+            ("cpu us of a session", on.processor_us, off.processor_us),
+            (
+                "sessions a second",
+                on.sessions_per_second,
+                off.sessions_per_second,
+            ),
+        ] {
+            row(out, name, [on, off], on / off)?;
+        }
+        let Scrape {
+            devices,
+            bytes,
+            series,
+            ms,
+            empty_ms,
+        } = self.scrape;
+        let title = format!("a scrape: {series} series, {bytes} bytes");
+        head(out, &title, ["ms", "empty ms", "ratio"])?;
+        let name = format!("{devices} devices; beside none");
+        let ratio = ms / empty_ms;
+        writeln!(out, "  {name:<42}{ms:>10.2}{empty_ms:>10.2}{ratio:>10.2}")
+    }
 }
 
 fn head(out: &mut String, title: &str, columns: [&str; 3]) -> fmt::Result {
@@ -327,6 +359,17 @@ mod tests {
                 resumed: blow,
             }),
             list,
+            counting: Counting {
+                on: ramp(1000.0),
+                off: ramp(2000.0),
+            },
+            scrape: Scrape {
+                devices: 20,
+                bytes: 3000,
+                series: 40,
+                ms: 6.0,
+                empty_ms: 2.0,
+            },
         };
         let table = report.to_table();
         let ratio = |name: &str| {
@@ -342,5 +385,7 @@ mod tests {
         assert_eq!(ratio("power loss, 7 times"), Some("3"));
         assert_eq!(ratio("bare tonic stream"), Some("3"));
         assert_eq!(ratio("encoding, decoding"), Some("1.00"));
+        assert_eq!(ratio("sessions a second"), Some("0.50"));
+        assert_eq!(ratio("20 devices; beside none"), Some("3.00"));
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Sizes {
     pub(super) load: Load,
     /// How long each core answers handshakes.
     pub(super) handshakes: Duration,
+    /// Devices that connect to a gateway that counts, and to one that does not.
+    pub(super) counted: u32,
 }
 
 impl Sizes {
@@ -56,6 +58,7 @@ impl Sizes {
                 samples: 50 * WINDOW,
             },
             handshakes: Duration::from_secs(1),
+            counted: plain.min(4000),
         }
     }
 
@@ -69,6 +72,7 @@ impl Sizes {
                 samples: 2 * WINDOW,
             },
             handshakes: Duration::from_millis(50),
+            counted: self.counted.min(200),
             ..self
         }
     }

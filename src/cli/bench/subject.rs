@@ -50,6 +50,23 @@ impl Subject {
     pub(super) async fn start(
         with_secret: impl Iterator<Item = u32>,
     ) -> Result<Self, Box<dyn Error>> {
+        Self::with(with_secret, |_| ()).await
+    }
+
+    /// The same, and it counts nothing.
+    ///
+    /// # Errors
+    /// When the gateway does not start.
+    pub(super) async fn without_metrics(
+        with_secret: impl Iterator<Item = u32>,
+    ) -> Result<Self, Box<dyn Error>> {
+        Self::with(with_secret, |config| config.metrics.enabled = false).await
+    }
+
+    async fn with(
+        with_secret: impl Iterator<Item = u32>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
         let secret = hex::encode(key_files::random::<16>()?);
         let digest = CredentialDigest::of(secret.as_bytes());
@@ -68,6 +85,7 @@ impl Subject {
         config.aes.listen = Listen(Some(free()));
         config.tls.listen = Listen(Some(free()));
         config.plain.listen = Listen(Some(free()));
+        change(&mut config);
         let running = Running::start(config.clone()).await?;
         let sealer = gateway_key::read(&config.gateway_key())?;
         let key = key_files::newest_fleet_key(&config.keys_dir(), &sealer)?;
