@@ -117,6 +117,7 @@ impl Parts {
             access: config.grpc.clone(),
             refusal_for: config.access.refusal_for,
             devices,
+            meter: self.meter,
         }
     }
 }

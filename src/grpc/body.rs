@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use crate::callers::audit::{Heard, Ticket};
 use crate::callers::guard::Refusal;
 use crate::grpc::audit::code_name;
+use crate::grpc::counts::Count;
 
 /// A request that somebody listens to.
 pub struct Overheard {
@@ -48,13 +49,37 @@ impl HttpBody for Overheard {
 /// Says why a caller's access has ended, when it does.
 pub type Withdrawn = Pin<Box<dyn Future<Output = Refusal> + Send>>;
 
+/// Who hears how a call ends. Dropped before it was told, the call was cancelled.
+pub struct Ending {
+    /// For a call that is written to the audit log.
+    pub ticket: Option<Ticket>,
+    pub count: Count,
+}
+
+impl Ending {
+    pub const fn new(count: Count) -> Self {
+        Self {
+            ticket: None,
+            count,
+        }
+    }
+
+    /// The last word counts.
+    pub fn is(&mut self, code: Code) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.ended(code_name(code));
+        }
+        self.count.ended(code);
+    }
+}
+
 /// An answer that ends with UNAUTHENTICATED when its caller's access ends, and whose own end is
-/// written to the audit log.
+/// told.
 pub struct Watched {
     /// `None` once it has ended.
     pub body: Option<Body>,
     pub withdrawn: Option<Withdrawn>,
-    pub ticket: Option<Ticket>,
+    pub ending: Option<Ending>,
 }
 
 impl Watched {
@@ -69,8 +94,8 @@ impl Watched {
     }
 
     fn note(&mut self, code: Code) {
-        if let Some(mut ticket) = self.ticket.take() {
-            ticket.ended(code_name(code));
+        if let Some(mut ending) = self.ending.take() {
+            ending.is(code);
         }
     }
 }

@@ -15,6 +15,7 @@ use tonic::transport::server::Connected;
 use crate::callers::client_certificate::ClientCertificate;
 use crate::callers::peer::Peer;
 use crate::grpc::stop::Stop;
+use crate::metrics::Counted;
 
 /// What every HTTP/2 client says first.
 pub const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,6 +55,9 @@ pub fn shown_certificate(
     shown.map(|der| read(der.as_ref())).transpose()
 }
 
+/// The place of a client among those that are connected.
+pub type Slot = (OwnedSemaphorePermit, Counted);
+
 /// What tonic reads and writes.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
@@ -62,17 +66,12 @@ pub struct Connection {
     preface: &'static [u8],
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_cut: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Connection {
     /// A connection on which [`secure`] has ended well; `slot` is held until it is gone.
-    pub fn new(
-        stream: TlsStream<TcpStream>,
-        peer: Peer,
-        slot: OwnedSemaphorePermit,
-        mut cut: Stop,
-    ) -> Self {
+    pub fn new(stream: TlsStream<TcpStream>, peer: Peer, slot: Slot, mut cut: Stop) -> Self {
         Self {
             stream,
             peer,

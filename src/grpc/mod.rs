@@ -15,6 +15,7 @@ pub mod connection_mode;
 pub mod content;
 pub mod contracts;
 pub mod convert;
+pub mod counts;
 pub mod device;
 pub mod fleet;
 pub mod fleet_view;
@@ -104,6 +105,7 @@ use crate::grpc::slaves::SlavesService;
 use crate::grpc::ssl::{Roots, Ssl, TlsCredentials};
 use crate::grpc::stop::Stop;
 use crate::handle::Gateway;
+use crate::metrics::{Meter, table};
 use crate::search::udp::Searcher;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -120,6 +122,7 @@ pub struct Services {
     /// How long the refusal of a pending device holds when the call does not say.
     pub refusal_for: Duration,
     pub devices: DeviceSettings,
+    pub meter: Meter,
 }
 
 /// What the calls on devices are made with.
@@ -134,7 +137,8 @@ pub struct DeviceSettings {
 }
 
 /// Starts to serve a gateway to who connects to `listener`.
-pub fn serve(services: Services, settings: Settings, listener: TcpListener) -> Server {
+pub fn serve(services: Services, mut settings: Settings, listener: TcpListener) -> Server {
+    settings.connected = services.meter.gauge(&table::GRPC_CONNECTIONS, &[]);
     let (stopper, stop) = stop::channel();
     let routes = services.routes(settings.message_size_max, stop);
     Server::start(listener, settings, routes, stopper)
@@ -150,6 +154,7 @@ impl Services {
             access,
             refusal_for,
             devices,
+            meter,
         } = self;
         let audit = Audit::new(store);
         let is_open = Arc::new(move |peer| access.is_open_to(peer));
@@ -166,6 +171,7 @@ impl Services {
         let fleet = FleetService::new(gateway, stop);
         let access = AccessService::new(callers, audit);
         Routes::new(guard)
+            .counted_by(&meter)
             .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
             .with(DeviceServer::new(device).max_decoding_message_size(size_max))
             .with(NetworkServer::new(network).max_decoding_message_size(size_max))

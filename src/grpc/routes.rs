@@ -22,9 +22,11 @@ use crate::access::Caller;
 use crate::access::calls::{Rule, rule};
 use crate::callers::guard::{Guard, Refusal};
 use crate::callers::peer::Peer;
-use crate::grpc::audit::{self, code_name};
-use crate::grpc::body::{Overheard, Watched, Withdrawn, code};
+use crate::grpc::audit;
+use crate::grpc::body::{Ending, Overheard, Watched, Withdrawn, code};
+use crate::grpc::counts::Counts;
 use crate::grpc::generation::{Call, Target};
+use crate::metrics::Meter;
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -38,6 +40,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 pub struct Routes {
     guard: Guard,
     handlers: Arc<HashMap<&'static str, Handler>>,
+    counts: Counts,
 }
 
 impl Routes {
@@ -46,7 +49,15 @@ impl Routes {
         Self {
             guard,
             handlers: Arc::default(),
+            counts: Counts::new(&Meter::off()),
         }
+    }
+
+    /// Counts every call, also those that are refused before a service sees them.
+    #[must_use]
+    pub fn counted_by(mut self, meter: &Meter) -> Self {
+        self.counts = Counts::new(meter);
+        self
     }
 
     /// Adds a service under its own name.
@@ -74,45 +85,43 @@ impl Routes {
         let rule = call
             .zip(target.as_ref())
             .and_then(|(call, target)| rule(&format!("{}/{}", target.service, call.method)));
+        let mut ending = Ending::new(self.counts.begin(rule.map(|rule| rule.call)));
         let pass = match self.guard.admit(peer.as_ref(), request.headers()) {
             Ok(pass) => pass,
             Err(refusal) => {
                 if let Some(rule) = rule.filter(|rule| rule.changes) {
                     self.guard.audit().stranger(peer.as_ref(), rule.call);
                 }
-                return refuse(refusal.into());
+                return refuse(refusal.into(), ending);
             }
         };
         let Some(call) = call else {
-            return unimplemented(format!("malformed path {path}"));
+            return unimplemented(format!("malformed path {path}"), ending);
         };
         let handler = target.and_then(|target| {
             let handler = self.handlers.get(target.service.as_str())?.clone();
             readdress(&mut request, &target, call.method).then_some(handler)
         });
         let Some(handler) = handler else {
-            return unimplemented(format!("unknown service {}", call.service));
+            return unimplemented(format!("unknown service {}", call.service), ending);
         };
         let unknown_method = format!(
             "unknown method {} for service {}",
             call.method, call.service
         );
         let Some(rule) = rule else {
-            return unimplemented(unknown_method);
+            return unimplemented(unknown_method, ending);
         };
-        let mut ticket = rule.changes.then(|| {
+        ending.ticket = rule.changes.then(|| {
             self.guard
                 .audit()
                 .begin(&pass.caller.name, peer.as_ref(), rule.call, audit::summary)
         });
         if pass.caller.role < rule.needs {
-            if let Some(ticket) = &mut ticket {
-                ticket.ended(code_name(Code::PermissionDenied));
-            }
-            return refuse(wrong_role(&pass.caller, rule));
+            return refuse(wrong_role(&pass.caller, rule), ending);
         }
         request.extensions_mut().insert(pass.caller.clone());
-        if let Some(ticket) = &ticket {
+        if let Some(ticket) = &ending.ticket {
             let heard = ticket.heard();
             request = request.map(|body| Body::new(Overheard { body, heard }));
         }
@@ -120,21 +129,20 @@ impl Routes {
             .then(|| -> Withdrawn { Box::pin(self.guard.clone().withdrawn(pass)) });
         let deadline = deadline(request.headers());
         Box::pin(async move {
-            // It is written when the call ends, also when it is dropped before.
-            let mut ticket = ticket;
+            // It is told when the call ends, also when it is dropped before.
+            let mut ending = ending;
             let response = in_time(handler.oneshot(request), deadline).await?;
             let response = put_right(response, unknown_method);
             if response.headers().contains_key(Status::GRPC_STATUS) {
-                if let Some(ticket) = &mut ticket {
-                    ticket.ended(code_name(code(response.headers())));
-                }
+                ending.is(code(response.headers()));
                 return Ok(response);
             }
+            ending.count.answered();
             Ok(response.map(|body| {
                 Body::new(Watched {
                     body: Some(body),
                     withdrawn,
-                    ticket,
+                    ending: Some(ending),
                 })
             }))
         })
@@ -182,12 +190,13 @@ fn wrong_role(caller: &Caller, rule: Rule) -> Status {
     ))
 }
 
-fn refuse(status: Status) -> Answer {
+fn refuse(status: Status, mut ending: Ending) -> Answer {
+    ending.is(status.code());
     Box::pin(async move { Ok(status.into_http()) })
 }
 
-fn unimplemented(message: String) -> Answer {
-    refuse(Status::unimplemented(message))
+fn unimplemented(message: String, ending: Ending) -> Answer {
+    refuse(Status::unimplemented(message), ending)
 }
 
 /// Gives the request the name under which the service is served, and its generation.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metrics::Gauge;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -17,6 +18,7 @@ use crate::callers::peer::Peer;
 use crate::grpc::connection::{Connection, secure, shown_certificate};
 use crate::grpc::routes::Routes;
 use crate::grpc::stop::{self, Stop, Stopper};
+use crate::metrics::Counted;
 
 /// The largest request by default, in bytes: 72 MiB, as clients of the Connect API expect.
 pub const MESSAGE_SIZE_MAX: usize = 75_497_472;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub keep_alive_timeout: Duration,
     /// How long calls may still take after a stop; then they are cut.
     pub stop_deadline: Duration,
+    /// Told how many clients are connected, those in the handshake included.
+    pub connected: Gauge,
 }
 
 impl Settings {
@@ -63,6 +67,7 @@ impl Settings {
             keep_alive_interval: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(20),
             stop_deadline: Duration::from_secs(5),
+            connected: Gauge::noop(),
         }
     }
 }
@@ -190,6 +195,7 @@ impl Acceptor {
             tracing::warn!(%peer, connections_max, "grpc peer refused: too many connections");
             return;
         };
+        let slot = (slot, Counted::one_more(&self.settings.connected));
         let tls = TlsAcceptor::from(self.settings.tls.load_full());
         let deadline = self.settings.handshake_deadline;
         let ready = self.ready.clone();

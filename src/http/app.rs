@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::callers::guard::{Guard, Pass, Refusal};
 use crate::clock;
 use crate::http::Services;
+use crate::http::counts::Counts;
 use crate::http::hosts::Hosts;
 use crate::http::lease::Lease;
 use crate::http::problem::Problem;
@@ -17,6 +18,7 @@ use crate::link::host_names::HostNames;
 pub struct App {
     pub services: Services,
     pub hosts: Hosts,
+    pub counts: Counts,
     tickets: Mutex<Tickets<Pass>>,
     stop: CancellationToken,
 }
@@ -30,6 +32,7 @@ impl App {
         let hosts = names.dns.iter().cloned().chain(addresses).chain(more);
         let hosts = Hosts::new(hosts, &services.http.origins);
         Arc::new(Self {
+            counts: Counts::new(&services.meter),
             services,
             hosts,
             tickets: Mutex::default(),

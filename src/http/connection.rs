@@ -8,6 +8,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::metrics::Counted;
+
+/// The place of a client among those that are connected.
+pub type Place = (OwnedSemaphorePermit, Counted);
+
 /// What every HTTP/2 client says first.
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,12 +23,12 @@ pub struct Connection<S> {
     preface: &'static [u8],
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     is_cut: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// `place` is held until the connection is gone.
-    pub fn new(stream: S, place: OwnedSemaphorePermit, cut: &CancellationToken) -> Self {
+    pub fn new(stream: S, place: Place, cut: &CancellationToken) -> Self {
         Self {
             stream,
             preface: &[],

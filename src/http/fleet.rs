@@ -24,6 +24,7 @@ use crate::http::lease::{Lease, Over};
 use crate::http::problem::Problem;
 use crate::http::resources::address::find;
 use crate::http::routes::Routes;
+use crate::metrics::Counted;
 use crate::registry::Command;
 use crate::registry::hub::Subscription;
 use crate::registry::snapshot::Snapshot;
@@ -160,6 +161,7 @@ async fn events(
         subscription,
         gateway: app.services.gateway.clone(),
         lease: app.lease(&pass),
+        _open: app.counts.event_stream(),
     };
     let heartbeat = KeepAlive::new().interval(HEARTBEAT);
     Ok(Sse::new(follower.run())
@@ -183,6 +185,7 @@ struct Follower {
     subscription: Subscription,
     gateway: Gateway,
     lease: Lease,
+    _open: Counted,
 }
 
 impl Follower {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::callers::guard::{Guard, Pass, Refusal};
 
-/// Held by each WebSocket and each stream of events.
+/// Counted by each WebSocket and each stream of events.
 pub struct Lease {
     /// `None` where the pass can never end.
     withdrawn: Option<Shared<Pin<Box<dyn Future<Output = Refusal> + Send>>>>,

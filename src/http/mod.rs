@@ -10,6 +10,7 @@ mod buckets;
 mod connection;
 pub mod console;
 mod cors;
+mod counts;
 pub mod extract;
 pub mod fleet;
 pub mod fleet_view;
@@ -53,7 +54,7 @@ use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::http::iotmp::IotmpDoor;
-use crate::metrics::Meter;
+use crate::metrics::{Meter, table};
 use crate::store::Store;
 use crate::stream::hub::Hub;
 
@@ -116,6 +117,10 @@ fn start(
     listener: TcpListener,
 ) -> io::Result<Server> {
     let stop = CancellationToken::new();
+    let settings = server::Settings {
+        connected: services.meter.gauge(&table::HTTP_CONNECTIONS, &[]),
+        ..settings
+    };
     let app = App::new(services, stop.clone());
     let router = routes::router(routes::all(), app);
     Server::start(listener, settings, router, stop)

@@ -16,8 +16,8 @@ use http::Method;
 
 use crate::http::app::App;
 use crate::http::{
-    assets, buckets, cors, fleet, front, gate, headers, health, iotmp, metrics, openapi, pending,
-    properties, resources, whoami,
+    assets, buckets, cors, counts, fleet, front, gate, headers, health, iotmp, metrics, openapi,
+    pending, properties, resources, whoami,
 };
 
 /// The routes of one server, as they are gathered.
@@ -77,5 +77,6 @@ pub fn router(routes: Routes, app: Arc<App>) -> Router {
         .layer(cors)
         .layer(from_fn_with_state(Arc::clone(&app), front::front))
         .layer(map_response(headers::secure))
+        .layer(from_fn_with_state(Arc::clone(&app), counts::count))
         .with_state(app)
 }

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use metrics::Gauge;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,8 +28,9 @@ use tower::ServiceExt;
 
 use crate::callers::client_certificate::ClientCertificate;
 use crate::callers::peer::Peer;
-use crate::http::connection::Connection;
+use crate::http::connection::{Connection, Place};
 use crate::http::hosts::Via;
+use crate::metrics::Counted;
 
 /// How long to wait after an accept that failed for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,6 +63,8 @@ pub struct Settings {
     pub unsent_deadline: Duration,
     /// How long requests and streams may still take after a stop; then they are cut.
     pub stop_deadline: Duration,
+    /// Told how many clients are connected, those in the handshake included.
+    pub connected: Gauge,
 }
 
 impl Default for Settings {
@@ -76,6 +80,7 @@ impl Default for Settings {
             keep_alive_timeout: Duration::from_secs(20),
             unsent_deadline: Duration::from_secs(60),
             stop_deadline: Duration::from_secs(5),
+            connected: Gauge::noop(),
         }
     }
 }
@@ -212,6 +217,7 @@ impl Acceptor {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        let place = (place, Counted::one_more(&shared.settings.connected));
         tokio::spawn(async move {
             if let Err(error) = shared.welcome(stream, peer, place, handshake).await {
                 tracing::debug!(%peer, %error, "an http connection ended");
@@ -225,7 +231,7 @@ impl Shared {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
         handshake: OwnedSemaphorePermit,
     ) -> Result<(), ServeError> {
         self.tune(&stream)?;
@@ -346,7 +352,7 @@ impl Shared {
 async fn secure(
     tls: &TlsAcceptor,
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
+    place: Place,
     cut: &CancellationToken,
 ) -> io::Result<(
     Connection<TlsStream<TcpStream>>,

@@ -110,9 +110,9 @@ table! {
         LIMIT = GAUGE "gatehouse_limit" ["of"]
             "What the configuration allows at most: devices, sessions, pending, subscribers, sinks, dials, waiting_room or http_connections.";
         CERTIFICATE_EXPIRY = GAUGE "gatehouse_certificate_expiry_timestamp_seconds" ["certificate"]
-            "When what the gateway shows or trusts expires, in Unix time: server, root (the soonest of those trusted) or revocation_list.";
+            "When what the gateway shows or trusts expires, in Unix time: server, root (the soonest of those trusted) or revocation_list (absent without one, NaN once it is gone).";
         DEVICE_CERTIFICATES_EXPIRING = GAUGE "gatehouse_device_certificates_expiring" []
-            "Device certificates made here that are not revoked and expire within 30 days.";
+            "Device certificates made here that expire within 30 days; a revoked one, or one whose device has a newer one, is not among them.";
         LOG_LINES = COUNTER "gatehouse_log_lines_total" ["level"]
             "Lines written to the log, by level.";
         LOG_LINES_SUPPRESSED = COUNTER "gatehouse_log_lines_suppressed_total" []
@@ -180,11 +180,11 @@ table! {
     }
     "Requests and streams" {
         DEVICE_REQUESTS = COUNTER "gatehouse_device_requests_total" ["outcome"]
-            "Requests to devices by outcome: ok, refused (the device answered with an error), timeout, not_connected, lost (its session ended), busy (too much was waiting) or invalid.";
+            "Requests to devices by outcome: ok, refused (the device answered with an error), timeout, not_connected, lost (its session ended), busy (too much was waiting), invalid (it was not sent) or cancelled (who asked did not wait for the answer).";
         DEVICE_REQUEST_SECONDS = CALLS "gatehouse_device_request_seconds" []
-            "How long requests to devices took to their answer.";
+            "How long requests to devices took to their answer; those without one are not among them.";
         DEVICE_FUNCTIONS = COUNTER "gatehouse_device_functions_total" ["function", "outcome"]
-            "What devices asked of the gateway, by function and outcome: ok or refused.";
+            "What devices asked of the gateway, by function (read_property, set_property, call_device, call_endpoint, write_bucket, subscribe_property, subscribe_event, subscribe_topic or publish_topic) and outcome: ok or refused.";
         STREAMS = GAUGE "gatehouse_streams" []
             "Resources that are streamed from devices.";
         SINKS = GAUGE "gatehouse_sinks" []
@@ -208,21 +208,21 @@ table! {
     }
     "gRPC and HTTP" {
         GRPC_REQUESTS = COUNTER "gatehouse_grpc_requests_total" ["method", "code"]
-            "Ended gRPC calls by method (service/method; unknown for what is not served) and status code.";
+            "Ended gRPC calls by method (service/method, whichever generation of names the client uses; unknown for what is not served) and status code; CANCELLED are those that the client left.";
         GRPC_REQUEST_SECONDS = CALLS "gatehouse_grpc_request_seconds" ["method"]
             "How long gRPC calls took to the first byte of their answer; of streams, to their beginning.";
         GRPC_IN_FLIGHT = GAUGE "gatehouse_grpc_requests_in_flight" []
             "gRPC calls in progress, open streams included.";
         GRPC_CONNECTIONS = GAUGE "gatehouse_grpc_connections" []
-            "Connected gRPC clients.";
+            "Connected gRPC clients, those in the handshake included.";
         HTTP_REQUESTS = COUNTER "gatehouse_http_requests_total" ["route", "method", "code"]
-            "Answered HTTP requests by route (the pattern of the path; unknown for what is not served), method and status code.";
+            "Answered HTTP requests by route (the pattern of the path; unknown for what is not served), method and status code; method and code are other where they are none of the common ones.";
         HTTP_REQUEST_SECONDS = CALLS "gatehouse_http_request_seconds" ["route"]
             "How long HTTP requests took to the head of their answer.";
         HTTP_CONNECTIONS = GAUGE "gatehouse_http_connections" []
-            "Connected HTTP clients, devices over a WebSocket included.";
+            "Connected HTTP clients, those in the handshake and devices over a WebSocket included.";
         HTTP_STREAMS = GAUGE "gatehouse_http_streams" ["kind"]
-            "Open WebSockets and event streams, by kind: websocket or sse.";
+            "WebSockets and event streams of clients, by kind: websocket or sse.";
     }
     "The store" {
         STORE_COMMIT_SECONDS = CALLS "gatehouse_store_commit_seconds" []

@@ -78,7 +78,11 @@ async fn one(
     let sink = call.app.services.streams.open(id, &resource, pace)?;
     if matches!(call.way, Way::Events) {
         let lease = call.app.lease(&call.pass);
-        return Ok(sse::answer(sink, async move { lease.over().await }));
+        let open = call.app.counts.event_stream();
+        return Ok(sse::answer(sink, async move {
+            let _open = open;
+            lease.over().await
+        }));
     }
     let first = Some((resource.into(), sink, pace));
     Ok(open_socket(call, (user, device), id, first))
@@ -188,6 +192,7 @@ fn open_socket(
         ),
     };
     bounded(upgrade).on_upgrade(async move |socket| {
+        let _open = app.counts.socket();
         socket::serve(socket, subject, async { lease.over().await }).await;
     })
 }
