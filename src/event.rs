@@ -41,6 +41,30 @@ pub enum Change {
     Denied,
 }
 
+impl Change {
+    /// In the order of their numbers as `usize`.
+    pub const ALL: [Self; 6] = [
+        Self::Added,
+        Self::Changed,
+        Self::Removed,
+        Self::Refused,
+        Self::Approved,
+        Self::Denied,
+    ];
+
+    /// The word for it in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Refused => "refused",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 impl StatusEvent {
     /// Whether the Connect API tells it: its stream knows statuses, not list membership.
     pub fn is_status_change(&self) -> bool {

@@ -3,6 +3,7 @@
 
 mod error;
 mod faces;
+mod figures;
 mod measure;
 mod reload;
 mod secrets;
@@ -80,13 +81,15 @@ impl Running {
         warn_of_open_networks(&config);
         let (opened, stored) = open_store(&config).await?;
         let sealer = gateway_key::open(&config.gateway_key(), &config.data_dir)?;
-        let trust = Trust::open(&config, sealer.clone())?;
-        let policy = registry_policy(&config)?;
         let meter = match config.metrics.enabled {
             true => Meter::new(),
             false => Meter::off(),
         };
+        let trust = Trust::open(&config, sealer.clone(), &meter)?;
+        let policy = registry_policy(&config)?;
         let sockets = Sockets::bind(&config)?;
+        figures::tell_build(&meter);
+        figures::tell_limits(&meter, &config);
 
         let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
         let store = run_store(opened, Arc::clone(&committed))?;
@@ -103,10 +106,13 @@ impl Running {
             config.grpc.subscribers_max,
             stored.event_next.saturating_sub(1),
         );
+        hub.counted_by(&meter);
         let registry_arbiter = Arbiter::new();
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
         let streams = stream_hub(&config.stream);
-        let functions = ServerFunctions::new(&config.functions, &config.endpoint, store.clone())?;
+        streams.counted_by(&meter);
+        let (settings, endpoints) = (&config.functions, &config.endpoint);
+        let functions = ServerFunctions::new(settings, endpoints, store.clone(), &meter)?;
         let starter = Starter::new(
             &arbiters,
             &config,
@@ -144,7 +150,7 @@ impl Running {
             hub,
             store.clone(),
             config.grpc.commands_in_flight_max,
-            Mailboxes::new(&meter),
+            &meter,
         );
         measure::at_scrape(&meter, &handle);
         enroller.reach(handle.clone());

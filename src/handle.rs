@@ -1,6 +1,8 @@
 //! The handle through which every service reaches the gateway: cheap to clone, knows no actor's
 //! inside.
 
+mod counts;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +11,11 @@ use actix::Addr;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
+use self::counts::Counts;
 use crate::clock;
 use crate::device::DeviceId;
 use crate::event::History;
+use crate::metrics::Meter;
 use crate::metrics::mailbox::Mailboxes;
 use crate::registry::actor::{Cancelled, FindSession, Registry, Submit};
 use crate::registry::hub::{Hub, Subscription, TooManySubscribers};
@@ -38,6 +42,7 @@ struct Inner {
     commands_max: usize,
     next_request: AtomicU64,
     mailboxes: Mailboxes,
+    counts: Counts,
 }
 
 impl Gateway {
@@ -48,7 +53,7 @@ impl Gateway {
         hub: Hub,
         store: Store,
         commands_max: usize,
-        mailboxes: Mailboxes,
+        meter: &Meter,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -59,7 +64,8 @@ impl Gateway {
                 permits: Semaphore::new(commands_max),
                 commands_max,
                 next_request: AtomicU64::new(0),
-                mailboxes,
+                mailboxes: Mailboxes::new(meter),
+                counts: Counts::new(meter),
             }),
         }
     }
@@ -103,6 +109,17 @@ impl Gateway {
     /// # Errors
     /// [`RequestError`]; [`RequestError::NotConnected`] for a device that is not, or not listed.
     pub async fn ask(&self, device: DeviceId, request: Request) -> Result<Answered, RequestError> {
+        let (count, since) = (self.inner.counts.begin(), clock::now().instant);
+        let answered = self.ask_session(device, request).await;
+        count.ended(&answered, clock::now().instant.since(since));
+        answered
+    }
+
+    async fn ask_session(
+        &self,
+        device: DeviceId,
+        request: Request,
+    ) -> Result<Answered, RequestError> {
         let session = self.session(device).await?;
         let (answer, answered) = oneshot::channel();
         let waiting = self.inner.mailboxes.session.enter(clock::now().instant);

@@ -5,6 +5,7 @@
 //! of asking: [`subscriptions`] finds nothing but through it.
 
 mod call;
+mod counts;
 pub mod endpoints;
 pub mod event;
 mod fleet;

@@ -12,6 +12,7 @@ use crate::codec::pson::Value;
 use crate::config;
 use crate::device::{DeviceId, Generation};
 use crate::functions::call::call;
+use crate::functions::counts::Counts;
 use crate::functions::endpoints::{EndpointError, Endpoints};
 use crate::functions::event::{Watched, state_change};
 use crate::functions::fleet::Fleet;
@@ -23,6 +24,7 @@ use crate::functions::subscriptions::{self, Purpose, Subscriptions};
 use crate::functions::topic::{TopicFilter, TopicName};
 use crate::handle::Gateway;
 use crate::identity::Identity;
+use crate::metrics::Meter;
 use crate::session::asked::{
     Answerer, Denied, DeviceStream, Function, Functions, Outcome, Push, Subscription,
 };
@@ -60,6 +62,7 @@ struct Inner {
     places: Arc<Places>,
     streams: Arc<Streams>,
     too_many: AtomicU64,
+    counts: Counts,
     runtime: Handle,
 }
 
@@ -79,12 +82,18 @@ impl ServerFunctions {
         settings: &config::Functions,
         endpoints: &[config::Endpoint],
         store: Store,
+        meter: &Meter,
     ) -> Result<Self, EndpointError> {
         let endpoints = Endpoints::new(endpoints)?;
-        Ok(Self::with(settings, endpoints, store))
+        Ok(Self::with(settings, endpoints, store, meter))
     }
 
-    pub(super) fn with(settings: &config::Functions, endpoints: Endpoints, store: Store) -> Self {
+    pub(super) fn with(
+        settings: &config::Functions,
+        endpoints: Endpoints,
+        store: Store,
+        meter: &Meter,
+    ) -> Self {
         let runtime = Handle::current();
         let streams = Arc::new(Streams {
             open: Mutex::new(Subscriptions::new(
@@ -105,6 +114,7 @@ impl ServerFunctions {
                 places: Places::new(settings.in_flight_max),
                 streams,
                 too_many: AtomicU64::new(0),
+                counts: Counts::new(meter),
                 runtime,
             }),
         }
@@ -151,20 +161,25 @@ impl ServerFunctions {
 impl Functions for ServerFunctions {
     fn run(&self, device: DeviceId, function: Function, answer: Option<Answerer>) {
         let inner = &self.inner;
+        let asked = inner.counts.function(&function).clone();
+        let tell = move |outcome| {
+            asked.came_to(&outcome);
+            tell(device, answer, outcome);
+        };
         let Some(place) = inner.places.take(device) else {
             inner.too_many.fetch_add(1, Ordering::Relaxed);
             let text = "too many functions of the device are in progress";
-            return tell(device, answer, Err(denied(429, text)));
+            return tell(Err(denied(429, text)));
         };
         match inner.begin(device, function) {
             Ok(doing) => {
                 inner.runtime.spawn(async move {
                     let outcome = doing.await;
                     drop(place);
-                    tell(device, answer, outcome);
+                    tell(outcome);
                 });
             }
-            Err(denied) => tell(device, answer, Err(denied)),
+            Err(denied) => tell(Err(denied)),
         }
     }
 
@@ -175,6 +190,11 @@ impl Functions for ServerFunctions {
         push: Push,
         answer: Answerer,
     ) {
+        let answer = self
+            .inner
+            .counts
+            .subscription(&subscription)
+            .counting(answer);
         if let Subscription::Property {
             name,
             current: true,

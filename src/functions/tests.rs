@@ -16,6 +16,7 @@ use crate::codec::pson::Value;
 use crate::config;
 use crate::device::{DeviceId, Generation};
 use crate::identity::Identity;
+use crate::metrics::Meter;
 use crate::session::asked::{Denied, DeviceStream, Function, Functions, Outcome, Subscription};
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
@@ -67,6 +68,7 @@ impl Fleet for Devices {
 struct World {
     functions: ServerFunctions,
     store: Store,
+    meter: Meter,
     _directory: TempDir,
 }
 
@@ -93,7 +95,8 @@ impl World {
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
-        let functions = ServerFunctions::new(&settings, &[], store.clone()).unwrap();
+        let meter = Meter::new();
+        let functions = ServerFunctions::new(&settings, &[], store.clone(), &meter).unwrap();
         let named = |number, owner, name| (id(number), Identity::new(owner, name).unwrap());
         functions.reach_fleet(Arc::new(Devices {
             listed: vec![
@@ -108,6 +111,7 @@ impl World {
         Self {
             functions,
             store,
+            meter,
             _directory: directory,
         }
     }
@@ -552,12 +556,53 @@ async fn functions_in_progress_are_bounded_also_without_answers() {
 async fn before_the_gateway_is_there_nothing_of_others_is_done() {
     let directory = tempfile::tempdir().unwrap();
     let settings = config::Functions::default();
-    let functions = ServerFunctions::new(&settings, &[], store(directory.path())).unwrap();
+    let functions =
+        ServerFunctions::new(&settings, &[], store(directory.path()), &Meter::off()).unwrap();
     let world = World {
         functions,
         store: store(tempfile::tempdir().unwrap().path()),
+        meter: Meter::off(),
         _directory: directory,
     };
     assert_eq!(code(world.call(HALL, "yard", "door").await), 503);
     assert_eq!(world.refusal(HALL, 1, topic_in("#")).await.code, 503);
+}
+
+#[tokio::test]
+async fn what_devices_ask_is_counted_by_what_it_came_to() {
+    let world = World::new();
+    assert_eq!(world.set(HALL, "cfg", 1_u32).await, Ok(None));
+    assert!(world.read(HALL, "cfg").await.is_ok());
+    assert_eq!(code(world.read(HALL, "none").await), 404);
+    assert_eq!(code(world.call(HALL, "nobody", "door").await), 404);
+    // Nobody waits for the answer, and it is counted all the same.
+    let read = Function::ReadProperty {
+        name: "none".into(),
+    };
+    world.functions.run(id(HALL), read, None);
+    assert_eq!(world.refusal(HALL, 1, topic_in("a/#/b")).await.code, 400);
+    let _hears = world.open(HALL, 2, topic_in("a/#")).await;
+    let counted = |function: &str, outcome: &str| {
+        let series = format!(
+            "gatehouse_device_functions_total{{function=\"{function}\",outcome=\"{outcome}\"}} "
+        );
+        let text = world.meter.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.expect(&series).to_owned()
+    };
+    while counted("read_property", "refused") != "2" {
+        tokio::task::yield_now().await;
+    }
+    for (function, ok, refused) in [
+        ("set_property", "1", "0"),
+        ("read_property", "1", "2"),
+        ("call_device", "0", "1"),
+        ("call_endpoint", "0", "0"),
+        ("write_bucket", "0", "0"),
+        ("subscribe_topic", "1", "1"),
+        ("publish_topic", "0", "0"),
+    ] {
+        assert_eq!(counted(function, "ok"), ok, "{function}");
+        assert_eq!(counted(function, "refused"), refused, "{function}");
+    }
 }

@@ -9,10 +9,12 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::Mutex;
 
 use super::error::StartError;
+use super::figures::ExpiryGauges;
 use crate::callers::credentials::Credentials;
 use crate::clock;
 use crate::config::Config;
 use crate::link::certs::Certs;
+use crate::link::expiry::Expiry;
 use crate::link::host_names::HostNames;
 use crate::link::keyring::{self, Certificates};
 use crate::link::random::random;
@@ -21,6 +23,7 @@ use crate::link::ticket_file::{self, TicketKeyRecord};
 use crate::link::tls::device::{DeviceTls, Material};
 use crate::link::tls::tickets::{TicketKey, TicketKeys, Tickets};
 use crate::link::{grpc_tls, http_tls, issued, revocation};
+use crate::metrics::Meter;
 use crate::vault::Vault;
 
 /// Cheap to clone; every clone is the same.
@@ -38,6 +41,7 @@ struct Inner {
     grpc_tls: Arc<ArcSwap<ServerConfig>>,
     http_tls: Arc<ArcSwap<ServerConfig>>,
     read: ArcSwap<Read>,
+    gauges: ExpiryGauges,
     /// One change at a time.
     reloading: Mutex<Stored>,
 }
@@ -51,6 +55,7 @@ struct Read {
     /// The roots as PEM text.
     roots: Arc<str>,
     certificates: Arc<Certificates>,
+    expiry: Expiry,
 }
 
 impl Read {
@@ -66,11 +71,13 @@ impl Read {
     }
 
     fn with(certs: Certs, config: &Config) -> Result<Self, StartError> {
+        let issued = issued::read(&config.certs_dir())?;
         let certificates = Certificates {
-            issued: issued::issued_devices(&config.certs_dir(), clock::now())?,
+            issued: issued::devices_of(&issued, clock::now()),
             revoked: revocation::revoked_ids(&certs.crls),
         };
         Ok(Self {
+            expiry: Expiry::of(&certs, &issued, &certificates.revoked),
             roots: certs.roots_pem().into(),
             certs,
             certificates: Arc::new(certificates),
@@ -116,8 +123,10 @@ impl Trust {
     ///
     /// # Errors
     /// [`StartError`].
-    pub(super) fn open(config: &Config, sealer: Sealer) -> Result<Self, StartError> {
+    pub(super) fn open(config: &Config, sealer: Sealer, meter: &Meter) -> Result<Self, StartError> {
         let read = Read::first(config, &sealer)?;
+        let gauges = ExpiryGauges::new(meter);
+        gauges.tell(read.expiry.clone());
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let tickets = Arc::new(open_tickets(config, &sealer, &time)?);
         let device_tls = read.device_tls(config, &tickets, &time)?;
@@ -133,6 +142,7 @@ impl Trust {
                 grpc_tls: Arc::new(ArcSwap::from_pointee(grpc_tls)),
                 http_tls: Arc::new(ArcSwap::from_pointee(http_tls)),
                 read: ArcSwap::from_pointee(read),
+                gauges,
                 reloading: Mutex::new(Stored(Vec::new())),
             }),
         };
@@ -193,6 +203,7 @@ impl Trust {
         self.inner.grpc_tls.store(Arc::new(grpc_tls));
         self.inner.http_tls.store(Arc::new(http_tls));
         callers.set_revoked(read.certificates.revoked.clone());
+        self.inner.gauges.tell(read.expiry.clone());
         self.inner.read.store(Arc::new(read));
         if !keeps_tickets && !self.inner.tickets.discard_all() {
             tracing::error!("session tickets of before could not be discarded, each is verified");

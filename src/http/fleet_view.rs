@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::cause::Cause;
 use crate::device::{ConnectionMode, DeviceId};
-use crate::event::Change;
 use crate::identity::{Identity, Proof};
 use crate::registry::hub::Delivery;
 use crate::registry::snapshot::{DeviceView, PendingView, SessionView, Snapshot};
@@ -171,7 +170,7 @@ pub fn event(delivery: &Delivery, now: Option<&DeviceView>) -> EventJson {
         number: event.number,
         unix_ms: event.unix_ms,
         device: event.device.get(),
-        change: change(event.change),
+        change: event.change.as_str(),
         old: event.old.map(|status| status.as_str()),
         new: event.new.as_str(),
         cause: event.cause.as_ref().map(cause),
@@ -244,17 +243,6 @@ const fn proof(proof: Proof) -> &'static str {
     }
 }
 
-const fn change(change: Change) -> &'static str {
-    match change {
-        Change::Added => "added",
-        Change::Changed => "changed",
-        Change::Removed => "removed",
-        Change::Refused => "refused",
-        Change::Approved => "approved",
-        Change::Denied => "denied",
-    }
-}
-
 /// An IPv4 peer of an IPv6 socket is shown as the IPv4 address it has.
 fn address(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
@@ -269,6 +257,7 @@ mod tests {
     use super::*;
     use crate::cause::CauseKind;
     use crate::device::{LinkKind, Origin, Status};
+    use crate::event::Change;
     use crate::event::StatusEvent;
     use crate::identity::{Basis, KeyId};
 

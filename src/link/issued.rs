@@ -85,14 +85,18 @@ pub fn read(dir: &Path) -> Result<Vec<Issued>, FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn issued_devices(dir: &Path, now: Now) -> Result<HashSet<DeviceId>, FileError> {
-    let issued = read(dir)?;
+    Ok(devices_of(&read(dir)?, now))
+}
+
+/// The same of certificates that were read already.
+pub fn devices_of(issued: &[Issued], now: Now) -> HashSet<DeviceId> {
     let valid = issued.iter().filter(|issued| issued.is_valid(now));
     let roles = valid.flat_map(|issued| &issued.roles);
     let devices = roles.filter_map(|role| match role {
         Role::Device(id) => Some(*id),
         _ => None,
     });
-    Ok(devices.collect())
+    devices.collect()
 }
 
 impl Issued {

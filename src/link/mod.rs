@@ -4,6 +4,7 @@ pub mod authority;
 pub mod certificate;
 pub mod certs;
 pub mod dial;
+pub mod expiry;
 pub mod gateway_key;
 pub mod grpc_tls;
 pub mod host_names;

@@ -114,6 +114,11 @@ pub fn issuer_of(crl: &Crl) -> Option<Box<[u8]>> {
     parsed(crl).map(|crl| crl.issuer().as_raw().into())
 }
 
+/// The second of the next list that its issuer has announced in this one, since the Unix epoch.
+pub fn next_update(crl: &Crl) -> Option<i64> {
+    Some(parsed(crl)?.next_update()?.timestamp())
+}
+
 /// What the lists of one issuer hold together, with the highest number.
 pub fn list_of(crls: &[Crl], issuer: &[u8]) -> RevokedList {
     let mut list = RevokedList::default();

@@ -72,15 +72,17 @@ impl Queue {
         }
     }
 
-    /// Takes in an event whose number is above all before it.
-    pub fn push(&mut self, event: &Arc<StatusEvent>) {
+    /// Takes in an event whose number is above all before it. Whether it took an older one's place.
+    pub fn push(&mut self, event: &Arc<StatusEvent>) -> bool {
         if self.overflow.is_empty() && self.waiting.len() < self.max {
             self.waiting.push_back(event.clone());
-            return;
+            return false;
         }
         let slot_of = (event.device, list(event.change));
         let older = self.slots.insert(slot_of, event.number);
-        let slot = match older.and_then(|number| self.overflow.remove(&number)) {
+        let older = older.and_then(|number| self.overflow.remove(&number));
+        let is_conflated = older.is_some();
+        let slot = match older {
             None => Slot {
                 event: event.clone(),
                 conflated: 0,
@@ -91,6 +93,7 @@ impl Queue {
             },
         };
         self.overflow.insert(event.number, slot);
+        is_conflated
     }
 
     /// The oldest event.

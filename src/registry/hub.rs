@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::event::StatusEvent;
+use crate::event::{Change, StatusEvent};
+use crate::metrics::{Meter, table};
 use crate::registry::conflate::Queue;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,21 @@ pub struct Delivery {
     pub conflated: u64,
 }
 
+/// What the hub has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that were published, in the order of [`Change::ALL`].
+    pub events: [u64; Change::ALL.len()],
+    /// Subscribed now.
+    pub subscribers: usize,
+    /// Who found no room.
+    pub refused: u64,
+    /// Events that took the place of an older one; the same event counts in each subscription.
+    pub conflated: u64,
+    /// Events that wait for the slowest subscriber now.
+    pub deepest: usize,
+}
+
 struct Shared {
     subscribers_max: usize,
     state: Mutex<State>,
@@ -48,6 +64,9 @@ struct State {
     next_id: u64,
     position: u64,
     closed: bool,
+    events: [u64; Change::ALL.len()],
+    refused: u64,
+    conflated: u64,
 }
 
 struct Mailbox {
@@ -74,6 +93,9 @@ impl Hub {
                     next_id: 0,
                     position,
                     closed: false,
+                    events: [0; _],
+                    refused: 0,
+                    conflated: 0,
                 }),
             }),
         }
@@ -82,10 +104,14 @@ impl Hub {
     /// Hands events to every subscriber, ascending by number. Waits for none of them.
     pub fn publish(&self, events: &[StatusEvent]) {
         let mut state = self.state();
+        let state = &mut *state;
         let Some(newest) = events.last() else {
             return;
         };
         state.position = newest.number;
+        for event in events {
+            state.events[event.change as usize] += 1;
+        }
         if state.mailboxes.is_empty() {
             return;
         }
@@ -93,7 +119,9 @@ impl Hub {
         for mailbox in state.mailboxes.values() {
             let mut inside = mailbox.lock();
             let slept = inside.queue.is_empty();
-            events.iter().for_each(|event| inside.queue.push(event));
+            for event in &events {
+                state.conflated += u64::from(inside.queue.push(event));
+            }
             drop(inside);
             if slept {
                 mailbox.arrived.notify_one();
@@ -108,10 +136,11 @@ impl Hub {
     /// # Errors
     /// [`TooManySubscribers`].
     pub fn subscribe(&self, queue_max: usize) -> Result<Subscription, TooManySubscribers> {
-        let state = self.state();
+        let mut state = self.state();
         let max = self.shared.subscribers_max;
         let count = |mailbox: &&Arc<Mailbox>| !mailbox.is_ours;
         if state.mailboxes.values().filter(count).count() >= max {
+            state.refused += 1;
             return Err(TooManySubscribers { max });
         }
         Ok(self.enter(state, queue_max, false))
@@ -157,9 +186,37 @@ impl Hub {
         }
     }
 
-    /// How many are subscribed.
-    pub fn subscribers(&self) -> usize {
-        self.state().mailboxes.len()
+    pub fn counts(&self) -> Counts {
+        let state = self.state();
+        let waiting = state.mailboxes.values();
+        let deepest = waiting.map(|mailbox| mailbox.lock().queue.len()).max();
+        Counts {
+            events: state.events,
+            subscribers: state.mailboxes.len(),
+            refused: state.refused,
+            conflated: state.conflated,
+            deepest: deepest.unwrap_or(0),
+        }
+    }
+
+    /// Has its counts read at each scrape.
+    pub fn counted_by(&self, meter: &Meter) {
+        let hub = self.clone();
+        let events = Change::ALL.map(|change| meter.counter(&table::EVENTS, &[change.as_str()]));
+        let subscribers = meter.gauge(&table::SUBSCRIBERS, &[]);
+        let refused = meter.counter(&table::SUBSCRIBERS_REFUSED, &[]);
+        let conflated = meter.counter(&table::EVENTS_CONFLATED, &[]);
+        let deepest = meter.gauge(&table::SUBSCRIBER_QUEUE_DEEPEST, &[]);
+        meter.read_at_scrape(move || {
+            let counts = hub.counts();
+            for (counter, count) in events.iter().zip(counts.events) {
+                counter.absolute(count);
+            }
+            subscribers.set(counts.subscribers as f64);
+            refused.absolute(counts.refused);
+            conflated.absolute(counts.conflated);
+            deepest.set(counts.deepest as f64);
+        });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -332,9 +389,59 @@ mod tests {
         let subscription = hub.subscribe(1).unwrap();
         let refused = hub.subscribe(1).err();
         assert_eq!(refused, Some(TooManySubscribers { max: 1 }));
-        assert_eq!(hub.subscribers(), 1);
+        assert_eq!(hub.counts().subscribers, 1);
         drop(subscription);
-        assert_eq!(hub.subscribers(), 0);
+        assert_eq!(hub.counts().subscribers, 0);
         assert!(hub.subscribe(1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_scrape_tells_what_was_published_and_who_is_slow() {
+        let meter = Meter::new();
+        let hub = Hub::new(2, 0);
+        hub.counted_by(&meter);
+        let shows = |lines: &[&str]| {
+            let text = meter.render();
+            for line in lines {
+                let line = format!("gatehouse_{line}");
+                assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+            }
+        };
+        // Counted whether somebody hears it or not.
+        hub.publish(&[event(1, 1)]);
+        shows(&["events_total{change=\"changed\"} 1", "subscribers 0"]);
+        let mut slow = hub.subscribe(1).unwrap();
+        let mut fast = hub.subscribe(10).unwrap();
+        let ours = hub.follow(10);
+        assert!(hub.subscribe(1).is_err() && hub.subscribe(1).is_err());
+        drop(ours);
+        for (number, change) in (2..).zip(Change::ALL) {
+            hub.publish(&[StatusEvent {
+                change,
+                ..event(number, 7)
+            }]);
+        }
+        shows(&[
+            "events_total{change=\"added\"} 1",
+            "events_total{change=\"changed\"} 2",
+            "events_total{change=\"removed\"} 1",
+            "events_total{change=\"refused\"} 1",
+            "events_total{change=\"approved\"} 1",
+            "events_total{change=\"denied\"} 1",
+            "subscribers 2",
+            "subscribers_refused_total 2",
+            // One in order, then a slot for each of the three lists.
+            "events_conflated_total 2",
+            "subscriber_queue_deepest 6",
+        ]);
+        while fast.next().now_or_never().is_some() {}
+        shows(&["subscriber_queue_deepest 4"]);
+        while slow.next().now_or_never().is_some() {}
+        drop(slow);
+        shows(&[
+            "subscribers 1",
+            "events_conflated_total 2",
+            "subscriber_queue_deepest 0",
+        ]);
     }
 }

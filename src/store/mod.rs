@@ -48,6 +48,7 @@ use tokio::sync::oneshot;
 
 pub use crate::store::bucket::{BucketError, BucketInfo, BucketName, Point, Range};
 pub use crate::store::coverage::Retention;
+pub use crate::store::disk::SCHEMA;
 pub use crate::store::limits::Limits;
 pub use crate::store::open::OpenError;
 pub use crate::store::property::PropertyError;

@@ -15,6 +15,7 @@ use self::mailbox::Mailbox;
 use crate::cause::Cause;
 use crate::clock;
 use crate::device::{DeviceId, Generation};
+use crate::metrics::{Meter, table};
 pub use crate::stream::delivery::{Delivery, Sample};
 use crate::stream::planner::Plan;
 use crate::stream::{Pace, Report, Wish};
@@ -178,6 +179,28 @@ impl Hub {
         for shard in &self.shared.shards {
             lock(shard).values().for_each(Device::close);
         }
+    }
+
+    /// Has its counts read at each scrape.
+    pub fn counted_by(&self, meter: &Meter) {
+        let hub = self.clone();
+        let streams = meter.gauge(&table::STREAMS, &[]);
+        let sinks = meter.gauge(&table::SINKS, &[]);
+        let delivered = meter.counter(&table::SAMPLES_DELIVERED, &[]);
+        let dropped = meter.counter(&table::SAMPLES_DROPPED, &[]);
+        meter.read_at_scrape(move || {
+            let counts = hub.counts();
+            streams.set(hub.streams() as f64);
+            sinks.set(counts.sinks as f64);
+            delivered.absolute(counts.samples);
+            dropped.absolute(counts.dropped);
+        });
+    }
+
+    /// Resources that devices stream now. Looks at every device, in portions.
+    fn streams(&self) -> usize {
+        let streams = |shard| lock(shard).values().map(Device::streams).sum::<usize>();
+        self.shared.shards.iter().map(streams).sum()
     }
 
     pub fn counts(&self) -> Counts {

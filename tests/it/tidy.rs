@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "config",
     "metrics",
     "codec",
+    "link/expiry.rs",
     "link/noise.rs",
     "link/noise",
     "link/link_key.rs",

@@ -61,7 +61,8 @@ fn store(directory: &Path) -> Store {
 
 fn functions(store: &Store) -> ServerFunctions {
     let settings = config::Functions::default();
-    ServerFunctions::new(&settings, &[], store.clone()).expect("no endpoint is wrong")
+    ServerFunctions::new(&settings, &[], store.clone(), &crate::metrics::Meter::off())
+        .expect("no endpoint is wrong")
 }
 
 async fn gateway(directory: &Path) -> Running {

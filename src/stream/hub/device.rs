@@ -141,6 +141,12 @@ impl Device {
         resource.map_or_else(Given::default, |resource| resource.arrived(arrived))
     }
 
+    /// How many of its resources the device streams.
+    pub(super) fn streams(&self) -> usize {
+        let resources = self.resources.values();
+        resources.filter(|resource| resource.streams()).count()
+    }
+
     pub(super) fn close(&self) {
         let resources = self.resources.values();
         let mailboxes = resources.flat_map(|resource| resource.planner.mailboxes());
@@ -168,6 +174,12 @@ impl Resource {
     fn is_over(&self) -> bool {
         let is_refused = matches!(self.planner.standing(), Standing::Refused(_));
         self.planner.is_empty() && !is_refused
+    }
+
+    /// The device has taken what is wanted of it.
+    fn streams(&self) -> bool {
+        let standing = self.planner.standing();
+        matches!(standing, Standing::Streams(_)) && !self.planner.is_empty()
     }
 
     fn arrived(&mut self, arrived: Arrived) -> Given {

@@ -317,3 +317,38 @@ async fn closing_ends_each_sink_after_what_waits() {
     let mut late = world.open("other", every(1));
     assert!(late.next().await.is_none());
 }
+
+#[test]
+fn a_scrape_tells_what_goes_through() {
+    let meter = Meter::new();
+    let mut world = World::attached(LIMITS);
+    world.hub.counted_by(&meter);
+    let shows = |streams: u32, sinks: u32, delivered: u32, dropped: u32| {
+        let text = meter.render();
+        for (name, count) in [
+            ("streams", streams),
+            ("sinks", sinks),
+            ("samples_delivered_total", delivered),
+            ("samples_dropped_total", dropped),
+        ] {
+            let line = format!("gatehouse_{name} {count}");
+            assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+        }
+    };
+    shows(0, 0, 0, 0);
+    let sinks: Vec<_> = (0..3).map(|_| world.open("door", every(1))).collect();
+    let other = world.open("wall", every(1));
+    // The device has not answered yet.
+    shows(0, 4, 0, 0);
+    world.started("door", 1);
+    world.refused("wall");
+    shows(1, 4, 0, 0);
+    (0..5).for_each(|_| world.sample("door"));
+    // Four wait in each sink, and the fifth drove one out.
+    shows(1, 4, 15, 3);
+    let cause = CauseKind::IoError.into();
+    world.hub.detach(id(DEVICE), world.generation, &cause);
+    shows(0, 4, 15, 3);
+    drop((sinks, other));
+    shows(0, 0, 15, 3);
+}

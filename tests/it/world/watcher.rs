@@ -40,9 +40,9 @@ impl Watcher {
 
     pub fn publish(&mut self, events: &[StatusEvent]) {
         if let Some((_, queue)) = &mut self.connection {
-            events
-                .iter()
-                .for_each(|event| queue.push(&Arc::new(event.clone())));
+            events.iter().for_each(|event| {
+                queue.push(&Arc::new(event.clone()));
+            });
         }
     }
 
