@@ -2,12 +2,14 @@
 
 pub mod bench;
 pub mod certs;
+pub mod completions;
 pub mod config;
 pub mod ctl;
 pub mod demo;
 mod duration;
 pub mod gateway;
 mod logging;
+pub mod man;
 pub mod simulate;
 mod system;
 
@@ -37,6 +39,8 @@ enum Verb {
     Bench(bench::Bench),
     Certs(certs::Certs),
     Config(config::ConfigCommand),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
@@ -51,6 +55,8 @@ impl Cli {
             Verb::Bench(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Man(verb) => verb.run(),
         }
     }
 }

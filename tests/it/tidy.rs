@@ -132,6 +132,9 @@ const PURE: &[&str] = &[
     "cli/ctl/rows.rs",
     "cli/ctl/stamp.rs",
     "cli/ctl/waiting.rs",
+    "cli/man/page.rs",
+    "cli/man/prose.rs",
+    "cli/man/settings.rs",
 ];
 
 /// What only a shell may name.
