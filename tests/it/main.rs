@@ -19,6 +19,7 @@ mod likes;
 mod metrics_faces;
 mod openapi;
 mod outside;
+mod packaging;
 mod python;
 mod readme;
 mod revoked;

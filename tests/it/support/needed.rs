@@ -1,6 +1,7 @@
 //! Programs that some tests need beside Rust; `.ci/run` installs them and allows no skip.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A program, if it is there: if it runs well with these arguments.
@@ -26,4 +27,12 @@ pub fn python(modules: &str) -> Option<String> {
     let python = named.unwrap_or_else(|| "python3".to_owned());
     let needs = format!("Python 3 with {modules} (tests/python/requirements.txt)");
     program(&python, &["-c", &format!("import {modules}")], &needs)
+}
+
+/// The Debian package; `GATEHOUSE_DEB` names it.
+pub fn package() -> Option<PathBuf> {
+    let named = std::env::var("GATEHOUSE_DEB").unwrap_or_default();
+    let needs = "the package of config/debian/build, named by GATEHOUSE_DEB";
+    program("test", &["-f", &named], needs)?;
+    Some(named.into())
 }
