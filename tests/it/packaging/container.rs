@@ -108,6 +108,7 @@ fn it_serves(buildah: &Buildah, container: &str, settings: &Value) {
             .args(["--isolation", "chroot", container, "--"])
             .args(said);
         network
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("buildah runs")
