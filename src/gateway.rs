@@ -150,6 +150,7 @@ impl Running {
             hub,
             store.clone(),
             config.grpc.commands_in_flight_max,
+            config.registry.slow_after,
             &meter,
         );
         measure::at_scrape(&meter, &handle);
@@ -319,6 +320,7 @@ fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
         sessions_max: config.session.sessions_max,
         pending_max: config.registry.pending_max,
         unproven_max: config.registry.unproven_max,
+        trouble_max: config.registry.trouble_max,
         forget_slaves: config.compat.forget_slaves,
         filter_by_address: config.compat.accept_filter_by_address,
     })

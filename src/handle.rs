@@ -6,6 +6,7 @@ mod counts;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
 use arc_swap::ArcSwap;
@@ -17,7 +18,7 @@ use crate::device::DeviceId;
 use crate::event::History;
 use crate::metrics::Meter;
 use crate::metrics::mailbox::Mailboxes;
-use crate::registry::actor::{Cancelled, FindSession, Registry, Submit};
+use crate::registry::actor::{Cancelled, FindSession, Registry, SlowAnswer, Submit};
 use crate::registry::hub::{Hub, Subscription, TooManySubscribers};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommandError, Reply, RequestId};
@@ -40,19 +41,22 @@ struct Inner {
     /// An actix mailbox is no backpressure: what a client can cause passes here first.
     permits: Semaphore,
     commands_max: usize,
+    slow_after: Duration,
     next_request: AtomicU64,
     mailboxes: Mailboxes,
     counts: Counts,
 }
 
 impl Gateway {
-    /// `commands_max` commands may wait at once.
+    /// `commands_max` commands may wait at once; a device that takes `slow_after` to answer is told
+    /// among those with trouble.
     pub fn new(
         registry: Addr<Registry>,
         published: Arc<ArcSwap<Snapshot>>,
         hub: Hub,
         store: Store,
         commands_max: usize,
+        slow_after: Duration,
         meter: &Meter,
     ) -> Self {
         Self {
@@ -63,6 +67,7 @@ impl Gateway {
                 store,
                 permits: Semaphore::new(commands_max),
                 commands_max,
+                slow_after,
                 next_request: AtomicU64::new(0),
                 mailboxes: Mailboxes::new(meter),
                 counts: Counts::new(meter),
@@ -122,13 +127,19 @@ impl Gateway {
     ) -> Result<Answered, RequestError> {
         let session = self.session(device).await?;
         let (answer, answered) = oneshot::channel();
-        let waiting = self.inner.mailboxes.session.enter(clock::now().instant);
+        let asked = clock::now().instant;
+        let waiting = self.inner.mailboxes.session.enter(asked);
         session.do_send(DeviceRequest {
             request,
             answer,
             waiting,
         });
-        answered.await.unwrap_or(Err(RequestError::NotConnected))
+        let answer = answered.await.unwrap_or(Err(RequestError::NotConnected));
+        let took = clock::now().instant.since(asked);
+        if took >= self.inner.slow_after {
+            self.inner.registry.do_send(SlowAnswer(device, took));
+        }
+        answer
     }
 
     /// The address of the gateway on its connection to a device.

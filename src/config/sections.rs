@@ -379,6 +379,11 @@ pub struct Registry {
     pub pending_max: usize,
     /// Peers without proof that are remembered, apart from the pending list.
     pub unproven_max: usize,
+    /// Devices whose trouble is remembered, for each minute and kind of trouble.
+    pub trouble_max: usize,
+    /// How long a device may take to an answer, or to its Connect, before it counts as slow.
+    #[serde(with = "duration")]
+    pub slow_after: Duration,
 }
 
 impl Default for Registry {
@@ -387,6 +392,8 @@ impl Default for Registry {
             devices_max: 100_000,
             pending_max: 1000,
             unproven_max: 1000,
+            trouble_max: 1000,
+            slow_after: Duration::from_secs(1),
         }
     }
 }

@@ -3,6 +3,7 @@
 use metrics::Gauge;
 use tokio::runtime::Handle;
 
+use crate::clock;
 use crate::handle::Gateway;
 use crate::link::listen::Door;
 use crate::metrics::{Meter, table};
@@ -16,7 +17,14 @@ pub(super) fn at_scrape(meter: &Meter, gateway: &Gateway) {
 
 fn registry(meter: &Meter, gateway: Gateway) {
     let handles = SnapshotMeters::new(meter);
-    meter.read_at_scrape(move || handles.show(&gateway.snapshot()));
+    let flapping = meter.gauge(&table::FLAPPING_DEVICES, &[]);
+    meter.read_at_scrape(move || {
+        let snapshot = gateway.snapshot();
+        handles.show(&snapshot);
+        // It falls with the time, though nothing happens any more.
+        let now = clock::now().instant;
+        set(&flapping, snapshot.trouble.flapping(now));
+    });
 }
 
 pub(super) fn waiting_room(meter: &Meter, door: Door) {

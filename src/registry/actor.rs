@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use arc_swap::ArcSwap;
@@ -71,6 +72,11 @@ pub struct Cancelled(pub RequestId);
 #[derive(Message)]
 #[rtype(result = "Option<Addr<Session>>")]
 pub struct FindSession(pub DeviceId);
+
+/// A device took this long to answer a request, or did not.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SlowAnswer(pub DeviceId, pub Duration);
 
 /// The secrets that are active from now on.
 #[derive(Message)]
@@ -224,6 +230,15 @@ impl Handler<FindSession> for Registry {
     fn handle(&mut self, FindSession(device): FindSession, _: &mut Context<Self>) -> Self::Result {
         let generation = self.machine.session_of(device)?;
         self.sessions.get(&generation).cloned()
+    }
+}
+
+impl Handler<SlowAnswer> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, SlowAnswer(device, took): SlowAnswer, ctx: &mut Context<Self>) {
+        self.machine.handle_slow(device, took, clock::now());
+        self.carry_out(ctx);
     }
 }
 

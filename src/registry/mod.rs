@@ -18,6 +18,7 @@ pub mod pending;
 pub mod records;
 pub mod snapshot;
 pub mod tries;
+pub mod trouble;
 pub mod watch;
 
 use std::net::SocketAddrV4;

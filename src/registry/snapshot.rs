@@ -12,6 +12,7 @@ use crate::registry::accept_filter::AcceptFilter;
 use crate::registry::counts::Counts;
 use crate::registry::pending::UnprovenKey;
 use crate::registry::records::{Refusal, Slaves};
+use crate::registry::trouble::TroubleView;
 
 /// The whole state of the registry at one instant. Cheap to clone: the maps share their parts.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Snapshot {
     /// By ascending parent, which need not be listed any more.
     pub slaves: Arc<Vec<Slaves>>,
     pub counts: Counts,
+    /// What went wrong lately, and with whom.
+    pub trouble: Arc<TroubleView>,
     /// The number of the newest event that this snapshot contains; 0 before the first.
     pub event_number: u64,
 }

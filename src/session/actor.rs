@@ -320,7 +320,7 @@ impl Session {
                 }
                 session = Some(ctx.address());
             }
-            SessionEvent::Described { .. } => {}
+            SessionEvent::Described { .. } | SessionEvent::Slow { .. } => {}
             SessionEvent::Ended(_) => self.seat = None,
         }
         self.guard.report(event, session);

@@ -51,6 +51,8 @@ pub struct Course {
     /// Of a handshake that was interrupted by the wait for a permit.
     handshake: Duration,
     ended: Vec<(Step, Duration)>,
+    /// What the peer and the network took together.
+    theirs: Duration,
 }
 
 impl Course {
@@ -59,13 +61,14 @@ impl Course {
             since: now,
             handshake: Duration::ZERO,
             ended: Vec::new(),
+            theirs: Duration::ZERO,
         }
     }
 
     /// This step ends here; the next one begins.
     pub fn pass(&mut self, step: Step, now: Instant) {
         let took = self.lap(now);
-        self.ended.push((step, took));
+        self.end(step, took);
     }
 
     /// The handshake waits for something else, and goes on after it.
@@ -77,12 +80,24 @@ impl Course {
     /// The handshake is done.
     pub fn pass_handshake(&mut self, now: Instant) {
         let took = std::mem::take(&mut self.handshake) + self.lap(now);
-        self.ended.push((Step::Handshake, took));
+        self.end(Step::Handshake, took);
     }
 
     /// What ended since this was asked last.
     pub fn take_ended(&mut self) -> Vec<(Step, Duration)> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// How long it took so far, without what the gateway itself waited for.
+    pub const fn theirs(&self) -> Duration {
+        self.theirs
+    }
+
+    fn end(&mut self, step: Step, took: Duration) {
+        self.ended.push((step, took));
+        if !matches!(step, Step::Permit | Step::Verdict) {
+            self.theirs = self.theirs.saturating_add(took);
+        }
     }
 
     fn lap(&mut self, now: Instant) -> Duration {
@@ -114,5 +129,7 @@ mod tests {
         ];
         assert_eq!(course.take_ended(), expected);
         assert_eq!(course.take_ended(), []);
+        course.pass(Step::Verdict, at(500));
+        assert_eq!(course.theirs(), ms(17));
     }
 }

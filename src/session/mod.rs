@@ -51,6 +51,8 @@ pub struct Policy {
     pub verdict_deadline: Duration,
     /// From a request to its answer.
     pub request_deadline: Duration,
+    /// How long a device may take to its Connect before that is told as slow.
+    pub slow_after: Duration,
     /// The largest body of a device's frame after its Connect, in bytes.
     pub body_in_max: usize,
     /// The largest frame that is sent to a device, in bytes.
@@ -68,6 +70,7 @@ impl Policy {
             dial,
             session,
             functions,
+            registry,
             ..
         } = config;
         Self {
@@ -77,6 +80,7 @@ impl Policy {
             connect_deadline: inbound.connect_deadline,
             verdict_deadline: VERDICT_DEADLINE,
             request_deadline: session.request_deadline,
+            slow_after: registry.slow_after,
             body_in_max: session.frame_in_max_bytes,
             frame_out_max: session.frame_out_max_bytes,
             out_buffer_max: session.out_buffer_max_bytes,
@@ -156,6 +160,8 @@ pub enum SessionEvent {
     Claimed(Claim),
     /// The device described itself: the number of its `device.Type`.
     Described { device_type: u32 },
+    /// It was let in, and had taken this long to its Connect.
+    Slow { took: Duration },
     /// Nothing more will come from this generation, and nothing more is sent but what was said
     /// in closing.
     Ended(Cause),

@@ -8,6 +8,7 @@ use crate::registry::entry::{Entry, Phase, Up};
 use crate::registry::identities::Standing;
 use crate::registry::records::RecordKey;
 use crate::registry::snapshot::SessionView;
+use crate::registry::trouble::Of;
 use crate::registry::{Output, Reply, StoreChange};
 use crate::session::SessionCommand;
 use crate::time::Now;
@@ -44,7 +45,7 @@ impl Machine {
         }
         attempt.claim = Some(Box::new(claim));
         if self.draining {
-            self.refuse(generation, Cause::from(CauseKind::Drain));
+            self.refuse(generation, Cause::from(CauseKind::Drain), now);
         } else {
             self.judge(generation, now);
         }
@@ -59,16 +60,16 @@ impl Machine {
             return;
         };
         match self.verdict(kind, &claim, now) {
-            Verdict::Refuse(cause) => self.refuse(generation, cause),
+            Verdict::Refuse(cause) => self.refuse(generation, cause, now),
             Verdict::Unproven(cause) => {
                 if kind == AttemptKind::Inbound {
                     self.remember_unproven(&claim, &cause, now);
                 }
-                self.refuse(generation, cause);
+                self.refuse(generation, cause, now);
             }
             Verdict::Pend(id, proof, cause) => {
                 self.pend(id, &claim, proof, &cause, now);
-                self.refuse(generation, cause);
+                self.refuse(generation, cause, now);
             }
             Verdict::Store(id) => {
                 self.identities.reserve(id, claim.identity.clone());
@@ -103,7 +104,7 @@ impl Machine {
                         .get(&generation)
                         .is_some_and(|attempt| attempt.claim.is_some())
                     {
-                        self.refuse(generation, cause.clone());
+                        self.refuse(generation, cause.clone(), now);
                     }
                 }
                 return;
@@ -215,7 +216,7 @@ impl Machine {
                 "device {id} was taken over too often lately; it is connected from {}, and {} wants it too",
                 up.session.peer, claim.peer
             );
-            self.refuse(generation, Cause::new(CauseKind::TakeoverLimit, text));
+            self.refuse(generation, Cause::new(CauseKind::TakeoverLimit, text), now);
             return;
         }
         if let Some(up) = entry.up_mut() {
@@ -226,6 +227,7 @@ impl Machine {
         }
         if !up.closing {
             self.counts.takeovers += 1;
+            self.trouble.taken_over(of(id, claim), now);
             let text = format!(
                 "its session from {} gave way to one from {}",
                 up.session.peer, claim.peer
@@ -313,6 +315,14 @@ impl Machine {
         {
             self.close(generation, Cause::from(CauseKind::Replaced));
         }
+    }
+}
+
+fn of(id: DeviceId, claim: &Claim) -> Of<'_> {
+    Of {
+        id,
+        identity: Some(&claim.identity),
+        peer: claim.peer,
     }
 }
 

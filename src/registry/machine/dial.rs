@@ -10,6 +10,7 @@ use crate::device::{DeviceId, Generation, LinkKind, Origin, Status};
 use crate::identity::KeyId;
 use crate::registry::admission::DialAdmission;
 use crate::registry::entry::Phase;
+use crate::registry::trouble::Of;
 use crate::registry::{CommandError, Output, RequestId};
 use crate::session::{DialLink, DialOrder};
 use crate::time::{Instant, Now};
@@ -273,6 +274,12 @@ impl Machine {
             entry.key_index = entry.key_index.wrapping_add(1);
         }
         let status = failure(entry.use_ssl, cause.kind);
+        let of = Of {
+            id,
+            identity: self.identities.get(id),
+            peer: entry.address,
+        };
+        self.trouble.failed(of, &cause, now);
         self.back_off(id, now);
         self.set_status(id, status, Some(cause), now);
     }

@@ -5,6 +5,7 @@ use crate::cause::{Cause, CauseKind};
 use crate::device::{DeviceId, Generation, Origin, Status};
 use crate::registry::counts::Observed;
 use crate::registry::entry::{Entry, Phase};
+use crate::registry::trouble::Of;
 use crate::time::Now;
 
 impl Machine {
@@ -59,6 +60,12 @@ impl Machine {
         };
         let cause = attempt.closing.clone().unwrap_or(cause);
         self.counts.closed.count(cause.kind);
+        let of = Of {
+            id,
+            identity: self.identities.get(id),
+            peer: up.session.peer,
+        };
+        self.trouble.ended(of, &cause, now);
         entry.phase = Phase::Resting;
         entry.keys_refused = 0;
         let lasted = now.instant.since(up.since);

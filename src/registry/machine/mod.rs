@@ -41,6 +41,7 @@ use crate::registry::entry::Entry;
 use crate::registry::identities::Identities;
 use crate::registry::pending::{PendingList, UnprovenList};
 use crate::registry::snapshot::Snapshot;
+use crate::registry::trouble::{Of, Slow, Trouble};
 use crate::registry::{Command, CommitId, Output, RequestId, StoreChange, Stored};
 use crate::session::{SessionCommand, SessionEvent};
 use crate::time::{Instant, Now};
@@ -61,6 +62,8 @@ pub struct Policy {
     pub pending_max: usize,
     /// Peers without proof that are remembered.
     pub unproven_max: usize,
+    /// Devices whose trouble is remembered, for each minute and measure.
+    pub trouble_max: usize,
     /// The slave lists of the last run are not restored, as the vendor's gateway does it.
     pub forget_slaves: bool,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
@@ -81,6 +84,7 @@ pub struct Machine {
     admits: CompiledFilter,
     pending: PendingList,
     unproven: UnprovenList,
+    trouble: Trouble,
     /// How often an event may tell of a newly pending device.
     refused_events: TokenBucket,
     decisions: Decisions,
@@ -187,6 +191,7 @@ impl Machine {
             dials: DialQueue::new(policy.dial.in_flight_max, policy.dial.rate_max),
             pending: PendingList::new(policy.pending_max),
             unproven: UnprovenList::new(policy.unproven_max),
+            trouble: Trouble::new(policy.trouble_max),
             refused_events: TokenBucket::new(refused_burst, REFUSED_INTERVAL),
             decisions,
             deciding: DecisionQueue::default(),
@@ -239,9 +244,34 @@ impl Machine {
         match event {
             SessionEvent::Claimed(claim) => self.claimed(generation, claim, now),
             SessionEvent::Described { device_type } => self.described(generation, device_type),
+            SessionEvent::Slow { took } => self.was_slow(generation, took, now),
             SessionEvent::Ended(cause) => self.ended(generation, cause, now),
         }
         self.start_dials(now);
+    }
+
+    /// A device took this long to answer, or did not. Who is not listed is passed over.
+    pub fn handle_slow(&mut self, id: DeviceId, took: Duration, now: Now) {
+        self.count_slow(id, Slow::Answer, took, now);
+    }
+
+    fn was_slow(&mut self, generation: Generation, took: Duration, now: Now) {
+        let attempt = self.attempts.get(&generation);
+        if let Some(id) = attempt.and_then(|attempt| attempt.device) {
+            self.count_slow(id, Slow::Connect, took, now);
+        }
+    }
+
+    fn count_slow(&mut self, id: DeviceId, what: Slow, took: Duration, now: Now) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let of = Of {
+            id,
+            identity: self.identities.get(id),
+            peer: entry.up().map_or(entry.address, |up| up.session.peer),
+        };
+        self.trouble.slow(of, what, took, now);
     }
 
     /// The store has a change, or could not take it.
@@ -319,6 +349,7 @@ impl Machine {
         let counts = self.counts();
         let unchanged = self.dirty.is_empty()
             && !self.is_changed
+            && !self.trouble.is_changed()
             && published == self.snapshot.event_number
             && counts == self.snapshot.counts;
         (!unchanged).then(|| self.snapshot())
@@ -359,6 +390,9 @@ impl Machine {
             self.snapshot.refusals = self.decisions.refusals().clone();
             self.snapshot.slaves = Arc::clone(self.decisions.slaves());
             self.snapshot.accept_filter = Arc::clone(&self.filter);
+        }
+        if let Some(trouble) = self.trouble.news() {
+            self.snapshot.trouble = trouble;
         }
         self.snapshot.clone()
     }
@@ -434,12 +468,17 @@ impl Machine {
     }
 
     /// Turns an attempt away with an answer, once.
-    fn refuse(&mut self, generation: Generation, cause: Cause) {
+    fn refuse(&mut self, generation: Generation, cause: Cause, now: Now) {
         let Some(attempt) = self.attempts.get_mut(&generation) else {
             return;
         };
         attempt.closing = Some(cause.clone());
-        attempt.claim = None;
+        let claim = attempt.claim.take();
+        let inbound = attempt.kind == AttemptKind::Inbound;
+        // A dial that comes to nothing is counted as such.
+        if let Some(claim) = claim.filter(|_| inbound) {
+            self.count_refusal(&claim, &cause, now);
+        }
         let order = SessionCommand::Refuse(cause);
         self.outputs.push_back(Output::Session(generation, order));
     }

@@ -17,7 +17,7 @@ impl Machine {
         }
         for generation in self.no_longer_proven() {
             let text = "what it showed was withdrawn before it was let in";
-            self.refuse(generation, Cause::new(CauseKind::Revoked, text));
+            self.refuse(generation, Cause::new(CauseKind::Revoked, text), now);
         }
         self.start_dials(now);
     }

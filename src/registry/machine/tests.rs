@@ -3,6 +3,7 @@
 mod counts;
 mod decisions;
 mod links;
+mod trouble;
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -81,6 +82,7 @@ fn policy() -> Policy {
         sessions_max: 4,
         pending_max: 10,
         unproven_max: 3,
+        trouble_max: 3,
         forget_slaves: false,
         filter_by_address: true,
     }

@@ -9,7 +9,9 @@ use crate::device::{DeviceId, Status};
 use crate::event::Change;
 use crate::identity::{Claim, Proof};
 use crate::registry::StoreChange;
+use crate::registry::identities::Standing;
 use crate::registry::records::RecordKey;
+use crate::registry::trouble::Of;
 use crate::time::Now;
 
 /// After a burst of as many as the pending list holds, one event an interval tells of a device that
@@ -41,6 +43,35 @@ impl Machine {
     pub(super) fn remember_unproven(&mut self, claim: &Claim, cause: &Cause, now: Now) {
         self.is_changed = true;
         self.unproven.record(claim, cause, now.unix_ms);
+    }
+
+    /// Counts a Connect from outside that was turned away: for its device if it is one that was let
+    /// in before, else for the peer that showed it.
+    pub(super) fn count_refusal(&mut self, claim: &Claim, cause: &Cause, now: Now) {
+        let is_itself = match cause.kind {
+            CauseKind::Drain => return,
+            CauseKind::NotProven
+            | CauseKind::WrongOwner
+            | CauseKind::BadIdentity
+            | CauseKind::Revoked => false,
+            _ => true,
+        };
+        let identity = &claim.identity;
+        let known = self.identities.find(identity).filter(|id| {
+            let standing = self.identities.standing(*id, identity);
+            is_itself && (standing == Standing::Stored || self.entries.contains_key(id))
+        });
+        match known {
+            Some(id) => {
+                let of = Of {
+                    id,
+                    identity: Some(identity),
+                    peer: claim.peer,
+                };
+                self.trouble.refused(of, cause, now);
+            }
+            None => self.trouble.turned_away(claim, cause, now),
+        }
     }
 
     /// Why a proven device that the accept filter does not let in is not even pending: somebody

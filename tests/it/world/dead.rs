@@ -85,6 +85,7 @@ fn dead_devices_write_their_first_failure_and_no_more() {
         sessions_max: usize::MAX,
         pending_max: 10,
         unproven_max: 3,
+        trouble_max: 3,
         forget_slaves: false,
         filter_by_address: false,
     };

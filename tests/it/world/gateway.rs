@@ -193,7 +193,7 @@ impl World {
         };
         match &event {
             SessionEvent::Claimed(_) => drop(gateway.known.insert(generation)),
-            SessionEvent::Described { .. } => {}
+            SessionEvent::Described { .. } | SessionEvent::Slow { .. } => {}
             SessionEvent::Ended(cause) => {
                 gateway.known.remove(&generation);
                 let now = self.clock.instant();

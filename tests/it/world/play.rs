@@ -255,6 +255,7 @@ fn policy(rng: &mut SmallRng) -> Policy {
         sessions_max: usize::MAX,
         pending_max: rng.random_range(1..5),
         unproven_max: 3,
+        trouble_max: 3,
         forget_slaves: false,
         filter_by_address: rng.random_bool(0.7),
     }

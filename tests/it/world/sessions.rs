@@ -331,7 +331,7 @@ impl World {
                     claim.link = LinkKind::Tls;
                 }
             }
-            SessionEvent::Described { .. } => {}
+            SessionEvent::Described { .. } | SessionEvent::Slow { .. } => {}
             SessionEvent::Ended(_) => {
                 shell.ended = Some(now);
                 shell.admitted = false;
