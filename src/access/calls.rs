@@ -85,6 +85,7 @@ pub const RULES: &[Rule] = &[
     reads(Viewer, "gatehouse.v1.Fleet/Get"),
     reads(Viewer, "gatehouse.v1.Fleet/List"),
     changes(Operator, "gatehouse.v1.Fleet/RetryNow"),
+    reads(Viewer, "gatehouse.v1.Fleet/Top"),
     reads(Viewer, "gatehouse.v1.Approvals/ListPending"),
     reads(Viewer, "gatehouse.v1.Approvals/ListUnproven"),
     reads(Viewer, "gatehouse.v1.Approvals/ListRefused"),

@@ -30,6 +30,7 @@ mod row;
 mod rows;
 mod search;
 mod stamp;
+mod top;
 mod waiting;
 mod watch;
 
@@ -87,6 +88,7 @@ enum Command {
     List(fleet::List),
     Get(fleet::Get),
     Watch(watch::Watch),
+    Top(top::Top),
     Connect(devices::Connect),
     Add(add::Add),
     Delete(devices::Delete),
@@ -148,6 +150,7 @@ impl Command {
             Self::List(list) => list.run(client, output).await,
             Self::Get(get) => get.run(client, output).await,
             Self::Watch(watch) => watch.run(client, output).await,
+            Self::Top(top) => top.run(client, output).await,
             Self::Connect(connect) => connect.run(client, output).await,
             Self::Add(add) => add.run(client, &devices, output).await,
             Self::Delete(delete) => delete.run(client).await,

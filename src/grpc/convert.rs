@@ -44,6 +44,10 @@ pub enum RequestError {
     QueueSize { value: i32 },
     #[error("timeout is {value} ms; it must be 0, which means 5000, to 60000")]
     SearchTime { value: u32 },
+    #[error("window_s is {value}; it must be whole minutes, 60 to 600, or 0, which means 600")]
+    Window { value: u32 },
+    #[error("by is {value}, which is nothing that devices are ranked by; it must be 0 to 5")]
+    TopBy { value: i32 },
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
 }

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use futures_util::stream::{self, Stream};
 use tonic::{Request, Response, Status};
 
+use crate::clock;
 use crate::grpc::fleet_view;
 use crate::grpc::proto::gatehouse::v1 as wire;
 use crate::grpc::proto::gatehouse::v1::fleet_server::Fleet;
 use crate::grpc::proto::gatehouse::v1::watch_response;
 use crate::grpc::stop::Stop;
+use crate::grpc::top_view;
 use crate::handle::Gateway;
 use crate::registry::hub::Subscription;
 use crate::registry::watch::{Item, Need, Watch};
@@ -93,6 +95,16 @@ impl Fleet for FleetService {
         let ids = fleet_view::device_ids("device_ids", &request.into_inner().device_ids)?;
         self.gateway.command(Command::RetryNow(ids)).await?;
         Ok(Response::new(wire::RetryNowResponse {}))
+    }
+
+    async fn top(
+        &self,
+        request: Request<wire::TopRequest>,
+    ) -> Result<Response<wire::TopResponse>, Status> {
+        let query = top_view::query(request.into_inner())?;
+        let snapshot = self.gateway.snapshot();
+        let top = top_view::top(&snapshot, &query, clock::now().instant);
+        Ok(Response::new(top))
     }
 }
 

@@ -175,7 +175,7 @@ fn change(change: Change) -> wire::Change {
 }
 
 /// An IPv4 peer of an IPv6 socket is shown as the IPv4 address it has.
-fn address(address: SocketAddr) -> String {
+pub fn address(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
 

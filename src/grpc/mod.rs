@@ -34,6 +34,7 @@ pub mod status;
 pub mod stop;
 #[cfg(test)]
 mod testing;
+pub mod top_view;
 
 /// The messages and services of the contracts in `proto/`, nested as their packages are.
 pub mod proto {

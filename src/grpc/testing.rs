@@ -25,7 +25,7 @@ use crate::callers::peer::Peer;
 use crate::grpc::proto::gatehouse::v1::fleet_server::Fleet;
 use crate::grpc::proto::gatehouse::v1::{
     GetRequest, GetResponse, ListRequest, ListResponse, RetryNowRequest, RetryNowResponse,
-    WatchRequest, WatchResponse,
+    TopRequest, TopResponse, WatchRequest, WatchResponse,
 };
 use crate::grpc::stop::Stop;
 use crate::store::{Limits, Retention, Store};
@@ -141,6 +141,10 @@ impl Fleet for Stub {
             [] => Err(Status::invalid_argument("no ID")),
             _ => Ok(Response::new(RetryNowResponse {})),
         }
+    }
+
+    async fn top(&self, _: Request<TopRequest>) -> Result<Response<TopResponse>, Status> {
+        Ok(Response::new(TopResponse::default()))
     }
 }
 

@@ -47,7 +47,7 @@ pub struct DeviceJson {
 }
 
 #[derive(Serialize)]
-struct IdentityJson {
+pub struct IdentityJson {
     owner: Box<str>,
     device: Box<str>,
 }
@@ -205,7 +205,8 @@ fn pending_device(view: &PendingView) -> PendingDeviceJson {
     }
 }
 
-fn identity(identity: &Identity) -> IdentityJson {
+/// The name under which a device connects.
+pub fn identity(identity: &Identity) -> IdentityJson {
     IdentityJson {
         owner: identity.owner.clone(),
         device: identity.device.clone(),
@@ -244,7 +245,7 @@ const fn proof(proof: Proof) -> &'static str {
 }
 
 /// An IPv4 peer of an IPv6 socket is shown as the IPv4 address it has.
-fn address(address: SocketAddr) -> String {
+pub fn address(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
 

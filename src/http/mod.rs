@@ -35,6 +35,8 @@ mod sse;
 #[cfg(test)]
 mod tests;
 pub mod tickets;
+mod top;
+pub mod top_view;
 mod websocket;
 mod whoami;
 

@@ -17,7 +17,7 @@ use http::Method;
 use crate::http::app::App;
 use crate::http::{
     assets, buckets, cors, counts, fleet, front, gate, headers, health, iotmp, metrics, openapi,
-    pending, properties, resources, whoami,
+    pending, properties, resources, top, whoami,
 };
 
 /// The routes of one server, as they are gathered.
@@ -55,6 +55,7 @@ pub fn all() -> Routes {
     let routes = health::routes(routes);
     let routes = metrics::routes(routes);
     let routes = fleet::routes(routes);
+    let routes = top::routes(routes);
     let routes = pending::routes(routes);
     let routes = resources::routes(routes);
     let routes = properties::routes(routes);

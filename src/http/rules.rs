@@ -54,6 +54,7 @@ pub const RULES: &[Rule] = &[
     reads(Viewer, "GET", "/v3/fleet"),
     reads(Viewer, "GET", "/v3/fleet/{id}"),
     streams(Viewer, "/v3/fleet/events"),
+    reads(Viewer, "GET", "/v3/devices/top"),
     changes(Operator, "POST", "/v3/fleet/{id}/retry"),
     changes(Operator, "POST", "/v3/fleet/{id}/disconnect"),
     reads(Viewer, "GET", "/v3/pending"),

@@ -32,4 +32,5 @@ mod support;
 mod switch;
 mod table;
 mod tidy;
+mod top;
 mod world;

@@ -2,8 +2,9 @@
 
 use super::row::{Field, Row, Value};
 use crate::grpc::proto::gatehouse::v1::{
-    AuditEntry, Cause, Device, Identity, Link, Origin, PendingDevice, Proof, Refusal, Role,
-    SecretKind, Session, StoredIdentity, TokenInfo, UnprovenPeer, WhoAmIResponse,
+    AuditEntry, Cause, Device, Identity, Link, Losses, Origin, PendingDevice, Proof, Refusal, Role,
+    SecretKind, Session, StoredIdentity, Tally, TokenInfo, TopDevice, TopPeer, UnprovenPeer,
+    WhoAmIResponse,
 };
 use crate::grpc::proto::gsdk::connect::{
     AcceptFilter, ConnectionMode, DeviceInfo, PendingDeviceInfo, SearchDeviceInfo, SlaveDeviceInfo,
@@ -217,6 +218,91 @@ impl Row for UnprovenPeer {
     ];
 }
 
+fn count(tally: Option<&Tally>) -> Value {
+    Value::Number(tally.map_or(0, |tally| tally.count))
+}
+
+fn missed(tally: Option<&Tally>) -> Value {
+    Value::Number(tally.map_or(0, |tally| tally.missed_at_most))
+}
+
+fn last_time(tally: Option<&Tally>) -> Value {
+    Value::time_or_absent(tally.map_or(0, |tally| tally.last_unix_ms))
+}
+
+fn last_cause(tally: Option<&Tally>) -> Value {
+    tally.map_or(Value::Absent, |tally| {
+        Value::text_or_absent(&tally.last_cause)
+    })
+}
+
+/// How many of the losses were of one kind.
+fn losses(top: &TopDevice, read: fn(&Losses) -> u64) -> Value {
+    Value::Number(top.losses_by_kind.as_ref().map_or(0, read))
+}
+
+/// What the managed list says of it.
+fn listed(top: &TopDevice, read: fn(&Device) -> Value) -> Value {
+    top.device.as_ref().map_or(Value::Absent, read)
+}
+
+impl Row for TopDevice {
+    const FIELDS: &'static [Field<Self>] = &[
+        Field::shown("id", 10, |top| top.device_id.into()),
+        Field::shown("owner", 10, |top| owner(top.identity.as_ref())),
+        Field::shown("device", 10, |top| name(top.identity.as_ref())),
+        Field::shown("status", 18, |top| {
+            listed(top, |device| status(device.status))
+        }),
+        Field::shown("since", 24, |top| {
+            listed(top, |device| Value::time_or_absent(device.since_unix_ms))
+        }),
+        Field::shown("losses", 6, |top| count(top.losses.as_ref())),
+        Field::shown("last_loss", 20, |top| last_cause(top.losses.as_ref())),
+        Field::shown("failed", 6, |top| count(top.failed.as_ref())),
+        Field::shown("last_failure", 20, |top| last_cause(top.failed.as_ref())),
+        Field::shown("refused", 7, |top| count(top.refused.as_ref())),
+        Field::detail("last_refusal", |top| last_cause(top.refused.as_ref())),
+        Field::shown("takeovers", 9, |top| count(top.takeovers.as_ref())),
+        Field::detail("slow", |top| count(top.slow.as_ref())),
+        Field::shown("slowest_ms", 10, |top| match top.slow {
+            Some(_) => Value::Number(top.slowest_ms),
+            None => Value::Absent,
+        }),
+        Field::detail("slow_sum_ms", |top| Value::Number(top.slow_sum_ms)),
+        Field::detail("slow_connects", |top| Value::Number(top.slow_connects)),
+        Field::shown("peer", 21, |top| Value::text_or_absent(&top.peer)),
+        Field::detail("lost_silent", |top| losses(top, |losses| losses.silent)),
+        Field::detail("lost_closed", |top| losses(top, |losses| losses.closed)),
+        Field::detail("lost_broken", |top| losses(top, |losses| losses.broken)),
+        Field::detail("lost_taken_over", |top| {
+            losses(top, |losses| losses.taken_over)
+        }),
+        Field::detail("losses_missed", |top| missed(top.losses.as_ref())),
+        Field::detail("failed_missed", |top| missed(top.failed.as_ref())),
+        Field::detail("refused_missed", |top| missed(top.refused.as_ref())),
+        Field::detail("takeovers_missed", |top| missed(top.takeovers.as_ref())),
+        Field::detail("slow_missed_ms", |top| missed(top.slow.as_ref())),
+        Field::detail("lost_at", |top| last_time(top.losses.as_ref())),
+        Field::detail("failed_at", |top| last_time(top.failed.as_ref())),
+        Field::detail("refused_at", |top| last_time(top.refused.as_ref())),
+        Field::detail("taken_over_at", |top| last_time(top.takeovers.as_ref())),
+        Field::detail("slow_at", |top| last_time(top.slow.as_ref())),
+    ];
+}
+
+impl Row for TopPeer {
+    const FIELDS: &'static [Field<Self>] = &[
+        Field::shown("owner", 10, |peer| owner(peer.identity.as_ref())),
+        Field::shown("device", 10, |peer| name(peer.identity.as_ref())),
+        Field::shown("address", 21, |peer| (&peer.address).into()),
+        Field::shown("refused", 7, |peer| count(peer.refused.as_ref())),
+        Field::shown("last_refusal", 20, |peer| last_cause(peer.refused.as_ref())),
+        Field::shown("refused_at", 24, |peer| last_time(peer.refused.as_ref())),
+        Field::detail("refused_missed", |peer| missed(peer.refused.as_ref())),
+    ];
+}
+
 impl Row for Refusal {
     const FIELDS: &'static [Field<Self>] = &[
         Field::shown("id", 10, |refusal| refusal.device_id.into()),
@@ -316,6 +402,8 @@ mod tests {
         check_names::<PendingDeviceInfo>();
         check_names::<PendingDevice>();
         check_names::<UnprovenPeer>();
+        check_names::<TopDevice>();
+        check_names::<TopPeer>();
         check_names::<Refusal>();
         check_names::<StoredIdentity>();
         check_names::<TokenInfo>();
@@ -369,6 +457,51 @@ mod tests {
                 !render(std::slice::from_ref(&pending), output).contains('\x1b'),
                 "{output:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_device_with_trouble_is_told_with_its_words_escaped() {
+        let tally = |count, last_cause: &str| {
+            Some(Tally {
+                count,
+                missed_at_most: 1,
+                last_unix_ms: 1_700_000_000_000,
+                last_cause: last_cause.to_owned(),
+            })
+        };
+        let top = TopDevice {
+            device_id: 1001,
+            identity: Some(Identity {
+                owner: "acme".to_owned(),
+                device: "\x1b[31m".to_owned(),
+            }),
+            peer: "192.0.2.7:51211".to_owned(),
+            losses: tally(4, "keep_alive_timeout"),
+            slow: tally(1, ""),
+            slowest_ms: 1500,
+            ..TopDevice::default()
+        };
+        let table = render(std::slice::from_ref(&top), Output::Table);
+        let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            cells,
+            [
+                "1001",
+                "acme",
+                "\\u{1b}[31m",
+                "4",
+                "keep_alive_timeout",
+                "0",
+                "0",
+                "0",
+                "1500",
+                "192.0.2.7:51211"
+            ]
+        );
+        for output in [Output::Csv, Output::Json, Output::Jsonl] {
+            let text = render(std::slice::from_ref(&top), output);
+            assert!(!text.contains('\x1b'), "{output:?}");
         }
     }
 
