@@ -62,7 +62,8 @@ def main():
             if schema is not None:
                 # Beside its components, so that references within the file resolve.
                 whole = {**schema, "components": description["components"]}
-                jsonschema.Draft202012Validator(whole).validate(json.loads(body))
+                said = json.loads(body) if content_type.endswith("json") else body.decode()
+                jsonschema.Draft202012Validator(whole).validate(said)
             asked += 1
     print(f"{asked} answers fit")
 
