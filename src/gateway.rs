@@ -4,15 +4,18 @@
 mod error;
 mod faces;
 mod figures;
+mod heartbeat;
 mod measure;
 mod reload;
 mod secrets;
 mod sessions;
+mod settings;
 mod sockets;
+mod stop;
 mod trust;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Recipient};
 use arc_swap::ArcSwap;
@@ -20,11 +23,15 @@ use tokio::sync::oneshot;
 
 pub use self::error::StartError;
 use self::faces::{Faces, Parts};
+use self::heartbeat::Heartbeat;
 use self::reload::{Background, Reloader};
 use self::secrets::{Enroller, ToRegistry};
 use self::sessions::{Sessions, Starter, accept_devices, cores, door, stream_hub};
+pub use self::settings::SetLogLevel;
+use self::settings::{Live, Settings};
 pub use self::sockets::Listening;
 use self::sockets::Sockets;
+pub use self::stop::Stopped;
 use self::trust::Trust;
 use crate::callers::credentials::{self, Credentials};
 use crate::callers::first_token;
@@ -34,23 +41,35 @@ use crate::functions::ServerFunctions;
 use crate::handle::Gateway;
 use crate::identity::SharedSecrets;
 use crate::link::gateway_key;
-use crate::link::listen::{Listener, StopListening};
+use crate::link::listen::Listener;
 use crate::link::random::random;
-use crate::metrics::Meter;
 use crate::metrics::mailbox::Mailboxes;
+use crate::metrics::{Meter, table};
 use crate::registry::Stored;
-use crate::registry::actor::{Committed, Drain, Registry, Surroundings};
+use crate::registry::actor::{Committed, Registry, Surroundings};
 use crate::registry::backoff::{Backoff, BackoffError};
 use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::meters::Observing;
 use crate::registry::snapshot::Snapshot;
+use crate::service::notify;
+use crate::service::passed::Passed;
+use crate::service::readiness::{Readiness, State};
+use crate::service::vitals::Vitals;
 use crate::session::AcceptLink;
 use crate::store::{Limits, Opened, Retention, Store};
 use crate::stream;
 
-/// How long a drain may take before the process ends anyway.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How a gateway is started, beside its configuration.
+#[derive(Default)]
+pub struct Start {
+    /// Listening sockets that were opened for it.
+    pub passed: Passed,
+    /// Where the configuration came from; it is read again when it changes.
+    pub file: Option<PathBuf>,
+    /// How the level of the log is changed.
+    pub set_log_level: Option<SetLogLevel>,
+}
 
 /// A gateway that runs. Needs an actix system around it.
 pub struct Running {
@@ -65,6 +84,11 @@ pub struct Running {
     listening: Listening,
     reloader: Reloader,
     background: Background,
+    settings: Arc<Settings>,
+    readiness: Readiness,
+    vitals: Vitals,
+    /// Beats to the very end.
+    _heartbeat: Background,
 }
 
 impl Running {
@@ -73,6 +97,14 @@ impl Running {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Start::default()).await
+    }
+
+    /// The same, with what a service manager and the command line have to say.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(config: Config, start: Start) -> Result<Self, StartError> {
         config.check()?;
         std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir {
             path: config.data_dir.clone(),
@@ -87,7 +119,7 @@ impl Running {
         };
         let trust = Trust::open(&config, sealer.clone(), &meter)?;
         let policy = registry_policy(&config)?;
-        let sockets = Sockets::bind(&config)?;
+        let sockets = Sockets::open(&config, start.passed)?;
         figures::tell_build(&meter);
         figures::tell_limits(&meter, &config);
 
@@ -166,7 +198,10 @@ impl Running {
         let door = door(&config);
         measure::waiting_room(&meter, door.clone());
         let listeners = accept_devices(&door, &sessions, devices);
-        let iotmp = sessions.websocket_door(door);
+        let iotmp = sessions.websocket_door(door.clone());
+        let readiness = Readiness::default();
+        let vitals = Vitals::new(notify::watchdog());
+        show_readiness(&meter, &readiness);
         let parts = Parts {
             gateway: handle.clone(),
             store: store.clone(),
@@ -177,11 +212,29 @@ impl Running {
             functions,
             iotmp,
             meter: meter.clone(),
+            readiness: readiness.clone(),
+            vitals: vitals.clone(),
         };
         let listening = sockets.listening;
         let faces = Faces::start(parts, &config, &listening, sockets.grpc, sockets.http)?;
-        let reloader = Reloader::new(trust, vault, callers);
+        let live = Live {
+            registry: registry.clone(),
+            starter,
+            door,
+            meter: meter.clone(),
+        };
+        let settings = Settings::new(config.clone(), start.file, start.set_log_level, live);
+        let settings = Arc::new(settings);
+        let reloader = Reloader::new(trust, vault, callers, Arc::clone(&settings), &meter);
         let background = reloader.run_beside(&config, handle.clone(), meter);
+        let heartbeat = Heartbeat {
+            vitals: vitals.clone(),
+            registry: registry.clone(),
+            store: store.clone(),
+            readiness: readiness.clone(),
+        };
+        readiness.set(State::Ready);
+        notify::ready();
         Ok(Self {
             handle,
             faces,
@@ -194,6 +247,10 @@ impl Running {
             listening,
             reloader,
             background,
+            settings,
+            readiness,
+            vitals,
+            _heartbeat: tokio::spawn(heartbeat.run()).into(),
         })
     }
 
@@ -205,10 +262,10 @@ impl Running {
         &self.listening
     }
 
-    /// Reads certificates, revocations and keys again.
+    /// Reads certificates, revocations, keys and settings again.
     ///
     /// # Errors
-    /// [`StartError`]; everything stays as it was then.
+    /// [`StartError`]; what is at fault stays as it was then.
     pub async fn reload(&self) -> Result<(), StartError> {
         self.reloader.reload().await
     }
@@ -219,31 +276,17 @@ impl Running {
         // An error says that the sender was dropped, which is all it is there for.
         let _ = (&mut self.registry_ended).await;
     }
+}
 
-    /// Stops accepting, ends every session with a Disconnect, tells it, stores it, and ends.
-    pub async fn stop(self) {
-        drop(self.background);
-        self.faces.drain();
-        for listener in &self.listeners {
-            listener.do_send(StopListening);
-        }
-        let (done, drained) = oneshot::channel();
-        self.registry.do_send(Drain { done });
-        if tokio::time::timeout(DRAIN_DEADLINE, drained).await.is_err() {
-            tracing::warn!("sessions were still open at the end of the drain and are cut");
-        }
-        self.handle.close_subscriptions();
-        self.streams.close();
-        self.faces.stop().await;
-        let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        if let Err(error) = closed.unwrap_or_else(|error| Err(error.to_string())) {
-            tracing::error!(%error, "the store did not close as it should");
-        }
-        for arbiter in self.arbiters {
-            arbiter.stop();
-        }
-    }
+fn show_readiness(meter: &Meter, readiness: &Readiness) {
+    let ready = meter.gauge(&table::READY, &[]);
+    let draining = meter.gauge(&table::DRAINING, &[]);
+    let readiness = readiness.clone();
+    meter.read_at_scrape(move || {
+        let state = readiness.get();
+        ready.set(f64::from(u8::from(state == State::Ready)));
+        draining.set(f64::from(u8::from(state == State::Draining)));
+    });
 }
 
 fn warn_of_open_networks(config: &Config) {
@@ -323,5 +366,6 @@ fn registry_policy(config: &Config) -> Result<Policy, BackoffError> {
         trouble_max: config.registry.trouble_max,
         forget_slaves: config.compat.forget_slaves,
         filter_by_address: config.compat.accept_filter_by_address,
+        drain: config.drain.clone(),
     })
 }

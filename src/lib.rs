@@ -31,6 +31,7 @@ pub mod link;
 pub mod metrics;
 pub mod registry;
 pub mod search;
+pub mod service;
 pub mod session;
 pub mod sim;
 pub mod store;

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
+use crate::service::config_file::{self, ConfigFileError};
 
 /// Checks a configuration file, or prints the settings in force
 #[derive(Debug, Args)]
@@ -43,15 +43,6 @@ pub struct ConfigFile {
     config: Option<PathBuf>,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigFileError {
-    #[error("{} cannot be read: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    Config { path: PathBuf, source: ConfigError },
-}
-
 impl ConfigFile {
     /// The settings of the file, or the defaults when none was named.
     ///
@@ -60,20 +51,14 @@ impl ConfigFile {
     pub fn read(&self) -> Result<Config, ConfigFileError> {
         match &self.config {
             None => Ok(Config::default()),
-            Some(path) => read(path),
+            Some(path) => config_file::read(path),
         }
     }
-}
 
-fn read(path: &Path) -> Result<Config, ConfigFileError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigFileError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Config::parse(&text).map_err(|source| ConfigFileError::Config {
-        path: path.to_owned(),
-        source,
-    })
+    /// The file, if one was named.
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
 }
 
 impl ConfigCommand {
@@ -98,6 +83,8 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::{CommandFactory, Parser};
 
     use super::*;

@@ -1,13 +1,16 @@
 //! `gatehouse gateway`: runs the device gateway until it is told to stop.
 
 use std::error::Error;
+use std::path::Path;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::config::ConfigFile;
-use crate::cli::{logging, system};
-use crate::gateway::Running;
+use crate::cli::{logging, signals, system};
+use crate::config::Config;
+use crate::gateway::{Listening, Running, Start, Stopped};
+use crate::service::passed::Passed;
 
 /// Run the device gateway until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -15,7 +18,14 @@ use crate::gateway::Running;
 Without a configuration file the gateway serves gRPC on 127.0.0.1:4000 and lets devices dial in \
 on ports 51212 (aes) and 51213 (tls); everything it keeps lies in ./gatehouse-data.
 
-SIGHUP has certificates, revocations and link keys read again; a change of their files does so too.
+SIGTERM and Ctrl-C drain: devices are told, sessions are closed at a set pace, everything is \
+stored. A second signal ends the gateway at once, with 128 and its number as exit code.
+
+SIGHUP has the configuration, certificates, revocations and link keys read again; a change of \
+their files does so too.
+
+Under systemd the gateway tells when it is ready and that it is alive, and takes over listening \
+sockets.
 
 Examples:
   gatehouse gateway
@@ -28,40 +38,53 @@ pub struct Gateway {
 
 impl Gateway {
     /// # Errors
-    /// When the gateway cannot start; the text says what to mend.
+    /// When the gateway cannot start, or not end in order; the text says what to mend.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         let config = self.config.read()?;
         logging::start(&config.log)?;
+        // No thread runs yet.
+        let passed = Passed::from_environment()?;
         rlimit::increase_nofile_limit(u64::MAX)?;
-        system::run(async move {
-            let mut terminated = signal(SignalKind::terminate())?;
-            let mut interrupted = signal(SignalKind::interrupt())?;
-            let mut hung_up = signal(SignalKind::hangup())?;
-            let mut running = Running::start(config).await?;
-            let listening = running.listening();
-            tracing::info!(
-                grpc = %listening.grpc,
-                http = listening.http.map(tracing::field::display),
-                aes = listening.aes.map(tracing::field::display),
-                tls = listening.tls.map(tracing::field::display),
-                tls_stock = listening.tls_stock.map(tracing::field::display),
-                plain = listening.plain.map(tracing::field::display),
-                "gateway started"
-            );
-            loop {
-                tokio::select! {
-                    _ = terminated.recv() => break,
-                    _ = interrupted.recv() => break,
-                    // What it came to is told in the log: the gateway goes on either way.
-                    _ = hung_up.recv() => drop(running.reload().await),
-                    () = running.failed() => {
-                        return Err("the registry failed, which is a fault of the gateway; see the log".into());
-                    }
-                }
-            }
-            tracing::info!("gateway stops");
-            running.stop().await;
-            Ok(())
-        })
+        let start = Start {
+            passed,
+            file: self.config.path().map(Path::to_owned),
+            ..Start::default()
+        };
+        system::run(run(config, start))
     }
+}
+
+async fn run(config: Config, start: Start) -> Result<(), Box<dyn Error>> {
+    let mut stop = signals::stop_requested()?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let mut running = Running::start_with(config, start).await?;
+    tell(running.listening());
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            // What it came to is told in the log: the gateway goes on either way.
+            _ = hung_up.recv() => drop(running.reload().await),
+            () = running.failed() => {
+                return Err("the registry failed, which is a fault of the gateway; see the log".into());
+            }
+        }
+    }
+    tracing::info!("gateway stops");
+    match running.stop().await {
+        Stopped::InOrder => Ok(()),
+        // A disk that hangs would hold the end of the process up as well.
+        Stopped::NotStored => std::process::exit(1),
+    }
+}
+
+fn tell(listening: &Listening) {
+    tracing::info!(
+        grpc = %listening.grpc,
+        http = listening.http.map(tracing::field::display),
+        aes = listening.aes.map(tracing::field::display),
+        tls = listening.tls.map(tracing::field::display),
+        tls_stock = listening.tls_stock.map(tracing::field::display),
+        plain = listening.plain.map(tracing::field::display),
+        "gateway started"
+    );
 }

@@ -10,6 +10,7 @@ mod duration;
 pub mod gateway;
 mod logging;
 pub mod man;
+mod signals;
 pub mod simulate;
 mod system;
 

@@ -32,6 +32,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     check.streams(config);
     check.functions(config);
     check.endpoints(config);
+    check.drain(config);
     check.disk_and_logs(config);
     check.credentials(config);
     check.problems
@@ -328,6 +329,16 @@ impl Check {
             );
         }
         self.within("search.answers_max", config.search.answers_max, 1..=100_000);
+    }
+
+    fn drain(&mut self, config: &Config) {
+        let drain = &config.drain;
+        self.within("drain.pace", drain.pace, 1..=1_000_000);
+        self.time(
+            "drain.grace",
+            drain.grace,
+            Duration::from_secs(1)..=15 * MINUTE,
+        );
     }
 
     fn disk_and_logs(&mut self, config: &Config) {

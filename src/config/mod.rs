@@ -3,6 +3,7 @@
 //! Reading the file is the caller's. `config/gateway.toml` holds every key with its default and
 //! says what it is for.
 
+pub mod changes;
 mod check;
 mod credential;
 pub mod duration;
@@ -22,8 +23,8 @@ pub use self::error::{ConfigError, Problem};
 pub use self::listen::Listen;
 pub use self::sections::{
     Access, Aes, CapabilityNumbers, ClientCertificates, Compat, Device, DeviceCertificates, Dial,
-    DialLink, DialRole, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat, Metrics,
-    Plain, Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
+    DialLink, DialRole, Drain, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat,
+    Metrics, Plain, Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
 };
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
@@ -49,6 +50,7 @@ pub struct Config {
     pub functions: Functions,
     pub keys: Keys,
     pub compat: Compat,
+    pub drain: Drain,
     pub events: Events,
     pub metrics: Metrics,
     pub log: Log,
@@ -80,6 +82,7 @@ impl Default for Config {
             functions: Functions::default(),
             keys: Keys::default(),
             compat: Compat::default(),
+            drain: Drain::default(),
             events: Events::default(),
             metrics: Metrics::default(),
             log: Log::default(),

@@ -518,6 +518,27 @@ impl Default for Functions {
     }
 }
 
+/// The orderly end of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// Sessions that are closed a second.
+    pub pace: u32,
+    /// Within which the process ends.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            pace: 500,
+            // Kubernetes kills after 30 s.
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
 /// The event log on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -16,6 +16,8 @@ use crate::link::private_file::FileError;
 use crate::link::random::RandomError;
 use crate::link::tls::device::DeviceTlsError;
 use crate::registry::backoff::BackoffError;
+use crate::service::config_file::ConfigFileError;
+use crate::service::passed::PassedError;
 use crate::store::OpenError;
 use crate::vault::VaultError;
 
@@ -54,6 +56,12 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    #[error(transparent)]
+    ConfigFile(#[from] ConfigFileError),
+    #[error("log.level cannot be set: {0}")]
+    LogLevel(String),
     #[error("reconnect: {0}")]
     Backoff(#[from] BackoffError),
     #[error(transparent)]

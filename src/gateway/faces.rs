@@ -1,6 +1,7 @@
 //! What clients reach: gRPC and HTTP, over the same gateway.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -16,9 +17,11 @@ use crate::grpc::connection_mode::Advertised;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::{self, DeviceSettings};
 use crate::handle::Gateway;
+use crate::http;
 use crate::http::iotmp::IotmpDoor;
-use crate::http::{self, Ready};
 use crate::metrics::Meter;
+use crate::service::readiness::Readiness;
+use crate::service::vitals::Vitals;
 use crate::store::Store;
 use crate::stream::hub::Hub;
 use crate::vault::Vault;
@@ -34,13 +37,14 @@ pub(super) struct Parts {
     pub(super) functions: ServerFunctions,
     pub(super) iotmp: IotmpDoor,
     pub(super) meter: Meter,
+    pub(super) readiness: Readiness,
+    pub(super) vitals: Vitals,
 }
 
 /// Both, as they serve.
 pub(super) struct Faces {
     grpc: Server,
     http: Option<http::Server>,
-    ready: Ready,
 }
 
 impl Faces {
@@ -51,34 +55,30 @@ impl Faces {
         grpc: TcpListener,
         http: Option<TcpListener>,
     ) -> Result<Self, StartError> {
-        let ready = Ready::default();
         let http = http.map(|listener| {
             let tls = parts.trust.http_tls();
-            http::serve(parts.http(config, ready.clone()), tls, listener)
+            http::serve(parts.http(config), tls, listener)
         });
         let http = http.transpose().map_err(StartError::Http)?;
         let mut settings = Settings::new(parts.trust.grpc_tls());
         settings.message_size_max = config.grpc.message_max_bytes;
         let grpc = grpc::serve(parts.grpc(config, listening), settings, grpc);
-        ready.set(true);
-        Ok(Self { grpc, http, ready })
+        Ok(Self { grpc, http })
     }
 
-    /// From now on nobody is to be sent here.
-    pub(super) fn drain(&self) {
-        self.ready.set(false);
-    }
-
-    pub(super) async fn stop(self) {
-        if let Some(http) = self.http {
-            http.stop().await;
-        }
-        self.grpc.stop().await;
+    /// Ends streams, lets calls in progress end within this time, then cuts what is left.
+    pub(super) async fn stop(self, within: Duration) {
+        let http = async {
+            if let Some(http) = self.http {
+                http.stop_within(within).await;
+            }
+        };
+        tokio::join!(http, self.grpc.stop_within(within));
     }
 }
 
 impl Parts {
-    fn http(&self, config: &Config, ready: Ready) -> http::Services {
+    fn http(&self, config: &Config) -> http::Services {
         let audit = Audit::new(self.store.clone());
         http::Services {
             gateway: self.gateway.clone(),
@@ -90,8 +90,9 @@ impl Parts {
             http: config.http.clone(),
             names: config.grpc.names.clone(),
             refusal_for: config.access.refusal_for,
-            ready,
             meter: self.meter.clone(),
+            readiness: self.readiness.clone(),
+            vitals: self.vitals.clone(),
         }
     }
 
@@ -118,6 +119,7 @@ impl Parts {
             refusal_for: config.access.refusal_for,
             devices,
             meter: self.meter,
+            readiness: self.readiness,
         }
     }
 }

@@ -1,17 +1,23 @@
 //! What runs beside the gateway: files that change are read again, rotations come to their end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Counter;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::error::StartError;
+use super::settings::Settings;
 use super::trust::Trust;
 use crate::callers::credentials::Credentials;
 use crate::config::Config;
+use crate::config::changes::Change;
 use crate::handle::Gateway;
 use crate::link::watch;
-use crate::metrics::Meter;
+use crate::metrics::{Meter, table};
+use crate::service::notify;
 use crate::vault::Vault;
 
 /// How often it is looked whether there are new ticket keys to store. They live for an hour at
@@ -27,10 +33,21 @@ pub(super) struct Reloader {
     trust: Trust,
     vault: Vault,
     callers: Arc<Credentials>,
+    settings: Arc<Settings>,
+    /// One at a time.
+    reloading: Arc<Mutex<()>>,
+    applied: Counter,
+    refused: Counter,
 }
 
 /// Tasks that end with this.
 pub(super) struct Background(Vec<JoinHandle<()>>);
+
+impl From<JoinHandle<()>> for Background {
+    fn from(task: JoinHandle<()>) -> Self {
+        Self(vec![task])
+    }
+}
 
 impl Drop for Background {
     fn drop(&mut self) {
@@ -39,30 +56,84 @@ impl Drop for Background {
 }
 
 impl Reloader {
-    pub(super) fn new(trust: Trust, vault: Vault, callers: Arc<Credentials>) -> Self {
+    pub(super) fn new(
+        trust: Trust,
+        vault: Vault,
+        callers: Arc<Credentials>,
+        settings: Arc<Settings>,
+        meter: &Meter,
+    ) -> Self {
+        let [applied, refused] =
+            ["applied", "refused"].map(|outcome| meter.counter(&table::CONFIG_RELOADS, &[outcome]));
         Self {
             trust,
             vault,
             callers,
+            settings,
+            reloading: Arc::default(),
+            applied,
+            refused,
         }
     }
 
+    /// Reads certificates, keys and settings again. Either of the two that is at fault stays as it
+    /// was, and does not keep the other from being read.
+    ///
     /// # Errors
-    /// [`StartError`]; everything stays as it was then.
+    /// [`StartError`]: the first fault.
     pub(super) async fn reload(&self) -> Result<(), StartError> {
-        let reloaded = self.trust.reload(&self.vault, &self.callers).await;
+        let _one = self.reloading.lock().await;
+        notify::reloading();
+        let reloaded = self.reload_all().await;
         match &reloaded {
-            Ok(()) => tracing::info!("certificates, revocations and keys were read again"),
-            Err(error) => {
-                tracing::error!(%error, "certificates and keys stay as they were");
+            Ok(()) => self.applied.increment(1),
+            Err(_) => {
+                self.settings.read_again().await;
+                self.refused.increment(1);
             }
         }
+        notify::ready();
         reloaded
+    }
+
+    async fn reload_all(&self) -> Result<(), StartError> {
+        let mut read = self.settings.read().await;
+        let present = self.settings.current();
+        let credentials = match &read {
+            Ok(Some(new)) => &new.credential,
+            _ => &present.credential,
+        };
+        let trusted = self
+            .trust
+            .reload(&self.vault, &self.callers, credentials)
+            .await;
+        match &trusted {
+            Ok(()) => tracing::info!("certificates, revocations and keys were read again"),
+            Err(error) => {
+                tracing::error!(%error, "certificates, keys and credentials stay as they were");
+                if let Ok(Some(new)) = &mut read {
+                    new.credential.clone_from(&present.credential);
+                }
+            }
+        }
+        let applied = read.and_then(|new| match new {
+            Some(new) => self.settings.apply(&new).map(Some),
+            None => Ok(None),
+        });
+        match &applied {
+            Ok(Some(change)) => tell(change),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the settings stay as they were"),
+        }
+        trusted.and(applied.map(|_| ()))
     }
 
     /// Needs a tokio runtime around it.
     pub(super) fn run_beside(&self, config: &Config, gateway: Gateway, meter: Meter) -> Background {
-        let follow = self.clone().follow_files(watch::watched_paths(config));
+        let files = self.settings.file().cloned().into_iter().collect();
+        let follow = self
+            .clone()
+            .follow_files(watch::watched_paths(config), files);
         let trust = self.trust.clone();
         let keep_tickets = async move {
             loop {
@@ -86,8 +157,8 @@ impl Reloader {
         ])
     }
 
-    async fn follow_files(self, folders: Vec<std::path::PathBuf>) {
-        let mut changes = match watch::watch(folders) {
+    async fn follow_files(self, folders: Vec<PathBuf>, files: Vec<PathBuf>) {
+        let mut changes = match watch::watch(folders, files) {
             Ok(changes) => changes,
             Err(error) => {
                 tracing::warn!(%error, "changed files are not noticed; SIGHUP has them read again");
@@ -98,5 +169,22 @@ impl Reloader {
             // Told in the log; the next change may mend it.
             let _ = self.reload().await;
         }
+    }
+}
+
+/// Says what counts from now on, and what does not.
+fn tell(change: &Change) {
+    let Change {
+        applied,
+        needs_restart,
+        ..
+    } = change;
+    tracing::info!(applied = applied.join(", "), "the settings were read again");
+    if !needs_restart.is_empty() {
+        let keys = needs_restart.join(", ");
+        tracing::warn!(
+            keys,
+            "these settings have changed and count from the next start on"
+        );
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct Sessions {
 pub(super) struct Starter {
     arbiters: Arc<[ArbiterHandle]>,
     next: Arc<AtomicUsize>,
-    policy: Arc<session::Policy>,
+    policy: Arc<ArcSwap<session::Policy>>,
     secrets: Arc<LiveSecrets>,
     tls: Arc<ArcSwap<DeviceTls>>,
     permits: Arc<Semaphore>,
@@ -80,7 +80,7 @@ impl Starter {
         Self {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
             next: Arc::default(),
-            policy: Arc::new(session::Policy::new(config)),
+            policy: Arc::new(ArcSwap::from_pointee(session::Policy::new(config))),
             secrets,
             tls,
             permits: Arc::new(Semaphore::new(config.inbound.handshakes_at_once(cores()))),
@@ -106,6 +106,11 @@ impl Starter {
         }
     }
 
+    /// Sessions that begin from now on follow these settings.
+    pub(super) fn set_policy(&self, config: &Config) {
+        self.policy.store(Arc::new(session::Policy::new(config)));
+    }
+
     fn arbiter(&self) -> &ArbiterHandle {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         &self.arbiters[turn % self.arbiters.len()]
@@ -123,7 +128,7 @@ impl Sessions {
     /// The way in over a WebSocket.
     pub(super) fn websocket_door(&self, door: Door) -> IotmpDoor {
         let sessions = self.clone();
-        let body_max = sessions.deps.policy.body_in_max;
+        let body_max = sessions.deps.policy.load().body_in_max;
         let start = move |accepted, link| sessions.accept(accepted, link);
         let meters = Meters::new(&self.starter.meter, "websocket");
         IotmpDoor::new(door, body_max, meters, start)

@@ -1,12 +1,14 @@
 //! The listening sockets of a gateway.
 
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
 use super::error::StartError;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::link::listen;
+use crate::service::passed::{Face, Passed, PassedError};
 
 /// Where a gateway listens, with the ports that were taken for 0.
 #[derive(Clone, Debug)]
@@ -20,7 +22,7 @@ pub struct Listening {
     pub plain: Option<SocketAddr>,
 }
 
-/// Every listening socket, bound before anything runs.
+/// Every listening socket, bound or taken over before anything runs.
 pub(super) struct Sockets {
     pub(super) grpc: TcpListener,
     pub(super) http: Option<TcpListener>,
@@ -32,14 +34,20 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
-        let (grpc, grpc_address) = bind("grpc.listen", config.grpc.listen)?;
-        let (http, http_address) = bind_if_set("http.listen", config.http.listen)?;
-        let (aes, aes_address) = bind_if_set("aes.listen", config.aes.listen)?;
-        let (tls, tls_address) = bind_if_set("tls.listen", config.tls.listen)?;
-        let (tls_stock, tls_stock_address) =
-            bind_if_set("tls.stock_listen", config.tls.stock_listen)?;
-        let (plain, plain_address) = bind_if_set("plain.listen", config.plain.listen)?;
+    /// Takes what was handed over, and binds what was not.
+    ///
+    /// # Errors
+    /// [`StartError`] when an address cannot be had, or what was handed over does not agree with
+    /// the configuration.
+    pub(super) fn open(config: &Config, mut passed: Passed) -> Result<Self, StartError> {
+        let grpc = config.grpc.listen;
+        let (grpc, grpc_address) = open_at(Face::Grpc, grpc, &mut passed)?;
+        let mut open = |face: Face| open(face, face.configured(config), &mut passed);
+        let (http, http_address) = open(Face::Http)?.unzip();
+        let (aes, aes_address) = open(Face::Aes)?.unzip();
+        let (tls, tls_address) = open(Face::Tls)?.unzip();
+        let (tls_stock, tls_stock_address) = open(Face::TlsStock)?.unzip();
+        let (plain, plain_address) = open(Face::Plain)?.unzip();
         Ok(Self {
             grpc,
             http,
@@ -59,22 +67,40 @@ impl Sockets {
     }
 }
 
-fn bind_if_set(
-    key: &'static str,
-    listen: Listen,
-) -> Result<(Option<TcpListener>, Option<SocketAddr>), StartError> {
-    let bound = listen.0.map(|address| bind(key, address));
-    Ok(bound.transpose()?.unzip())
+type Opened = (TcpListener, SocketAddr);
+
+fn open(
+    face: Face,
+    configured: Option<SocketAddr>,
+    passed: &mut Passed,
+) -> Result<Option<Opened>, StartError> {
+    match configured {
+        Some(address) => open_at(face, address, passed).map(Some),
+        // Nothing may have been handed over for it either.
+        None => Ok(passed.take(face, None).map(|_| None)?),
+    }
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+fn open_at(face: Face, address: SocketAddr, passed: &mut Passed) -> Result<Opened, StartError> {
+    let Some(socket) = passed.take(face, Some(address))? else {
+        return bind(face, address);
+    };
+    let opened = listen_on(socket).map_err(|source| PassedError::Socket { face, source })?;
+    tracing::info!(%face, address = %opened.1, "takes over a socket of the service manager");
+    Ok(opened)
+}
+
+fn bind(face: Face, address: SocketAddr) -> Result<Opened, StartError> {
     let failed = |source| StartError::Listen {
-        key,
+        key: face.key(),
         address,
         source,
     };
     let socket = listen::bind(address).map_err(failed)?;
-    let bound = socket.local_addr().map_err(failed)?;
-    let socket = TcpListener::from_std(socket).map_err(failed)?;
-    Ok((socket, bound))
+    listen_on(socket).map_err(failed)
+}
+
+fn listen_on(socket: std::net::TcpListener) -> io::Result<Opened> {
+    let address = socket.local_addr()?;
+    Ok((TcpListener::from_std(socket)?, address))
 }

@@ -12,7 +12,7 @@ use super::error::StartError;
 use super::figures::ExpiryGauges;
 use crate::callers::credentials::Credentials;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Credential};
 use crate::link::certs::Certs;
 use crate::link::expiry::Expiry;
 use crate::link::host_names::HostNames;
@@ -171,7 +171,7 @@ impl Trust {
         self.inner.read.load().roots.as_ref().to_owned()
     }
 
-    /// Reads everything again. Sessions whose proof was revoked are closed; what is new counts from
+    /// Reads everything again, and takes these credentials of the configuration. Sessions whose proof was revoked are closed; what is new counts from
     /// the next handshake on.
     ///
     /// # Errors
@@ -180,7 +180,9 @@ impl Trust {
         &self,
         vault: &Vault,
         callers: &Credentials,
+        configured: &[Credential],
     ) -> Result<(), StartError> {
+        let configured = keyring::configured(configured)?;
         let mut stored = self.inner.reloading.lock().await;
         let inner = Arc::clone(&self.inner);
         let reading = tokio::task::spawn_blocking(move || {
@@ -192,7 +194,6 @@ impl Trust {
         });
         let (read, device_tls, grpc_tls, http_tls) =
             reading.await.map_err(|_| StartError::Thread)??;
-        let configured = keyring::configured(&self.inner.config.credential)?;
         // A revoked device that is closed by this and comes back before the next lines is known by
         // the secrets to be revoked.
         vault

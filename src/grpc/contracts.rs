@@ -16,9 +16,21 @@ pub const SUMMARY_MAX: usize = 200;
 /// Messages in messages are told down to here.
 const DEPTH_MAX: usize = 4;
 
+/// All contracts, as the build found them.
+const BUILT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contracts.bin"));
+/// What the store keeps, which is no contract with clients.
+const STORE: &str = "gatehouse.store";
+
 /// The contracts that this gateway was built with.
-pub static CONTRACTS: LazyLock<Contracts> =
-    LazyLock::new(|| Contracts::read(include_bytes!(concat!(env!("OUT_DIR"), "/contracts.bin"))));
+pub static CONTRACTS: LazyLock<Contracts> = LazyLock::new(|| Contracts::read(BUILT));
+
+/// The contracts with clients.
+pub fn of_services() -> FileDescriptorSet {
+    // The build wrote it; a test sees that it is whole.
+    let mut files = FileDescriptorSet::decode(BUILT).unwrap_or_default();
+    files.file.retain(|file| file.package() != STORE);
+    files
+}
 
 /// Messages and methods by their full names.
 #[derive(Debug, Default)]
@@ -298,6 +310,15 @@ mod tests {
             .collect();
         assert!(missing.is_empty(), "no rule for {missing:?}");
         assert!(CONTRACTS.calls().count() > 30);
+    }
+
+    #[test]
+    fn clients_are_told_every_contract_but_that_of_the_store() {
+        let files = of_services().file;
+        assert!(files.iter().any(|file| file.package() == "gsdk.connect"));
+        assert!(files.iter().all(|file| file.package() != STORE));
+        let all = FileDescriptorSet::decode(BUILT).unwrap().file.len();
+        assert_eq!(files.len(), all - 1);
     }
 
     #[test]

@@ -6,6 +6,11 @@
 /// What the newer generation puts before the name of a package.
 const PREFIX: &str = "gsdk.";
 
+/// The name of a service in the older generation, if it has one.
+pub fn bare(service: &str) -> Option<&str> {
+    service.strip_prefix(PREFIX)
+}
+
 /// By which generation of paths a call came; found in the extensions of every request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Generation {

@@ -20,11 +20,13 @@ pub mod device;
 pub mod fleet;
 pub mod fleet_view;
 pub mod generation;
+pub mod health;
 pub mod identities;
 pub mod ip_config;
 pub mod multi;
 pub mod network;
 mod not_served;
+pub mod reflection;
 pub mod resource;
 pub mod routes;
 pub mod server;
@@ -108,6 +110,7 @@ use crate::grpc::stop::Stop;
 use crate::handle::Gateway;
 use crate::metrics::{Meter, table};
 use crate::search::udp::Searcher;
+use crate::service::readiness::Readiness;
 use crate::store::Store;
 use crate::vault::Vault;
 
@@ -124,6 +127,7 @@ pub struct Services {
     pub refusal_for: Duration,
     pub devices: DeviceSettings,
     pub meter: Meter,
+    pub readiness: Readiness,
 }
 
 /// What the calls on devices are made with.
@@ -156,6 +160,7 @@ impl Services {
             refusal_for,
             devices,
             meter,
+            readiness,
         } = self;
         let audit = Audit::new(store);
         let is_open = Arc::new(move |peer| access.is_open_to(peer));
@@ -169,9 +174,9 @@ impl Services {
         let connect = ConnectService::new(gateway.clone(), calls, stop.clone());
         let approvals = ApprovalsService::new(gateway.clone(), refusal_for);
         let identities = IdentitiesService::new(vault, gateway.clone());
-        let fleet = FleetService::new(gateway, stop);
+        let fleet = FleetService::new(gateway, stop.clone());
         let access = AccessService::new(callers, audit);
-        Routes::new(guard)
+        let routes = Routes::new(guard)
             .counted_by(&meter)
             .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
             .with(DeviceServer::new(device).max_decoding_message_size(size_max))
@@ -182,7 +187,13 @@ impl Services {
             .with(FleetServer::new(fleet).max_decoding_message_size(size_max))
             .with(ApprovalsServer::new(approvals).max_decoding_message_size(size_max))
             .with(IdentitiesServer::new(identities).max_decoding_message_size(size_max))
-            .with(AccessServer::new(access).max_decoding_message_size(size_max))
+            .with(AccessServer::new(access).max_decoding_message_size(size_max));
+        let health = health::server(routes.names(), readiness, stop);
+        let routes = routes.with(health);
+        reflection::with_reflection(routes.clone()).unwrap_or_else(|error| {
+            tracing::error!(%error, "there is no reflection");
+            routes
+        })
     }
 }
 

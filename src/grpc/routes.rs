@@ -18,8 +18,8 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use crate::access::Caller;
-use crate::access::calls::{Rule, rule};
+use crate::access::calls::rule;
+use crate::access::{Caller, Role};
 use crate::callers::guard::{Guard, Refusal};
 use crate::callers::peer::Peer;
 use crate::grpc::audit;
@@ -76,6 +76,11 @@ impl Routes {
         self
     }
 
+    /// The names of the services so far.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.handlers.keys().copied()
+    }
+
     /// Judges the caller before anything is told of what is served, then hands the call over.
     fn route(&self, mut request: Request<Body>) -> Answer {
         let peer = request.extensions().get::<Peer>().cloned();
@@ -86,7 +91,15 @@ impl Routes {
             .zip(target.as_ref())
             .and_then(|(call, target)| rule(&format!("{}/{}", target.service, call.method)));
         let mut ending = Ending::new(self.counts.begin(rule.map(|rule| rule.call)));
-        let pass = match self.guard.admit(peer.as_ref(), request.headers()) {
+        let is_open = rule.is_some_and(|rule| rule.needs.is_none());
+        let admitted = match is_open {
+            true => Ok(None),
+            false => {
+                let pass = self.guard.admit(peer.as_ref(), request.headers());
+                pass.map(Some)
+            }
+        };
+        let pass = match admitted {
             Ok(pass) => pass,
             Err(refusal) => {
                 if let Some(rule) = rule.filter(|rule| rule.changes) {
@@ -112,21 +125,25 @@ impl Routes {
         let Some(rule) = rule else {
             return unimplemented(unknown_method, ending);
         };
-        ending.ticket = rule.changes.then(|| {
+        let caller = pass.as_ref().map(|pass| &pass.caller);
+        ending.ticket = caller.filter(|_| rule.changes).map(|caller| {
             self.guard
                 .audit()
-                .begin(&pass.caller.name, peer.as_ref(), rule.call, audit::summary)
+                .begin(&caller.name, peer.as_ref(), rule.call, audit::summary)
         });
-        if pass.caller.role < rule.needs {
-            return refuse(wrong_role(&pass.caller, rule), ending);
+        if let (Some(caller), Some(needs)) = (caller, rule.needs) {
+            if caller.role < needs {
+                return refuse(wrong_role(caller, rule.call, needs), ending);
+            }
+            request.extensions_mut().insert(caller.clone());
         }
-        request.extensions_mut().insert(pass.caller.clone());
         if let Some(ticket) = &ending.ticket {
             let heard = ticket.heard();
             request = request.map(|body| Body::new(Overheard { body, heard }));
         }
-        let withdrawn = Guard::can_end(&pass)
-            .then(|| -> Withdrawn { Box::pin(self.guard.clone().withdrawn(pass)) });
+        let withdrawn = pass
+            .filter(Guard::can_end)
+            .map(|pass| -> Withdrawn { Box::pin(self.guard.clone().withdrawn(pass)) });
         let deadline = deadline(request.headers());
         Box::pin(async move {
             // It is told when the call ends, also when it is dropped before.
@@ -183,8 +200,8 @@ async fn in_time(
     }
 }
 
-fn wrong_role(caller: &Caller, rule: Rule) -> Status {
-    let (Rule { call, needs, .. }, role) = (rule, caller.role);
+fn wrong_role(caller: &Caller, call: &str, needs: Role) -> Status {
+    let role = caller.role;
     Status::permission_denied(format!(
         "{call} wants the role {needs}, and {caller} has the role {role}"
     ))

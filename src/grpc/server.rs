@@ -108,12 +108,15 @@ impl Server {
     /// Accepts no more, ends streams with UNAVAILABLE, lets calls in progress end until the
     /// deadline, then cuts what is left.
     pub async fn stop(self) {
+        let deadline = self.stop_deadline;
+        self.stop_within(deadline).await;
+    }
+
+    /// The same with another deadline.
+    pub async fn stop_within(self, deadline: Duration) {
         self.stopper.stop();
         let [accepting, mut serving] = self.tasks;
-        if tokio::time::timeout(self.stop_deadline, &mut serving)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(deadline, &mut serving).await.is_err() {
             tracing::warn!("grpc calls were still in progress at the stop and are cut");
             self.cutter.stop();
             // Every connection ends at its next poll, which the cut has woken.

@@ -1,6 +1,7 @@
 //! How streams learn that the server stops: a stream that ends with UNAVAILABLE tells its reader
 //! to come back, one that is cut tells nothing.
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -37,19 +38,20 @@ impl Stop {
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 
-    /// The next delivery, unless the server or the gateway stops first.
+    /// The next delivery. What waits when the server stops is told before the end is.
     ///
     /// # Errors
     /// UNAVAILABLE, with which the stream is to end.
     pub async fn next(&mut self, subscription: &mut Subscription) -> Result<Delivery, Status> {
         tokio::select! {
             biased;
-            () = self.requested() => Err(shutting_down()),
+            () = self.requested() => subscription.next().now_or_never().flatten().ok_or_else(shutting_down),
             delivery = subscription.next() => delivery.ok_or_else(shutting_down),
         }
     }
 }
 
-fn shutting_down() -> Status {
+/// How every stream ends when the gateway does: the client is to come back.
+pub fn shutting_down() -> Status {
     Status::unavailable("the gateway is shutting down")
 }

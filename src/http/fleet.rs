@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -220,7 +221,11 @@ impl Follower {
                 Need::Delivery => {
                     let delivery = tokio::select! {
                         biased;
-                        over = self.lease.over() => return Err(over.to_string()),
+                        // What waits when the gateway stops is told before the end is.
+                        over = self.lease.over() => match (&over, self.subscription.next().now_or_never()) {
+                            (Over::Stopping, Some(Some(delivery))) => Some(delivery),
+                            _ => return Err(over.to_string()),
+                        },
                         delivery = self.subscription.next() => delivery,
                     };
                     let delivery = delivery.ok_or_else(|| Over::Stopping.to_string())?;

@@ -42,7 +42,6 @@ mod whoami;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -57,6 +56,8 @@ use crate::handle::Gateway;
 use crate::http::app::App;
 use crate::http::iotmp::IotmpDoor;
 use crate::metrics::{Meter, table};
+use crate::service::readiness::Readiness;
+use crate::service::vitals::Vitals;
 use crate::store::Store;
 use crate::stream::hub::Hub;
 
@@ -76,22 +77,9 @@ pub struct Services {
     pub names: Vec<String>,
     /// How long the refusal of a pending device holds when the call does not say.
     pub refusal_for: Duration,
-    pub ready: Ready,
     pub meter: Meter,
-}
-
-/// Whether the gateway takes work. Cheap to clone; every clone is the same.
-#[derive(Clone, Debug, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    pub fn set(&self, is_ready: bool) {
-        self.0.store(is_ready, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+    pub readiness: Readiness,
+    pub vitals: Vitals,
 }
 
 /// Starts to serve a gateway to who connects to `listener`: plainly where that is on loopback, over

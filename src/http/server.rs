@@ -132,12 +132,18 @@ impl Server {
 
     /// Accepts no more, ends streams, lets requests in progress end until the deadline, then cuts
     /// what is left.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        let deadline = self.stop_deadline;
+        self.stop_within(deadline).await;
+    }
+
+    /// The same with another deadline.
+    pub async fn stop_within(mut self, deadline: Duration) {
         self.stop.cancel();
         if let Err(error) = (&mut self.accepting).await {
             tracing::error!(%error, "the http accept loop failed");
         }
-        if !self.all_gone(self.stop_deadline).await {
+        if !self.all_gone(deadline).await {
             tracing::warn!("http requests were still in progress at the stop and are cut");
             self.cut.cancel();
             self.all_gone(CUT_DEADLINE).await;

@@ -103,6 +103,11 @@ impl Door {
         self.inside().room.len()
     }
 
+    /// Other bounds of the waiting room from now on.
+    pub fn set_limits(&self, waiting_max: usize, per_source_max: usize) {
+        self.inside().room.set_limits(waiting_max, per_source_max);
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,6 +62,12 @@ impl WaitingRoom {
         }
     }
 
+    /// Other bounds from now on; who sits there keeps its place.
+    pub fn set_limits(&mut self, total_max: usize, per_source_max: usize) {
+        self.total_max = total_max.max(1);
+        self.per_source_max = per_source_max.max(1);
+    }
+
     /// Seats the `number`-th connection, if there is or can be made room for it.
     pub fn enter(&mut self, number: u64, source: IpAddr, now: Instant) -> Entrance {
         let here = self.sources.get(&source);
@@ -182,6 +188,21 @@ mod tests {
             room.leave(seat);
         }
         assert!(room.is_empty() && room.sources.is_empty() && room.unheard.is_empty());
+    }
+
+    #[test]
+    fn other_bounds_hold_for_who_comes_and_push_nobody_out() {
+        let mut room = WaitingRoom::new(8, 8);
+        let source = |last: u8| [10, 0, 0, last].into();
+        for number in 1..=4 {
+            room.enter(number, source(1), at(0));
+        }
+        room.set_limits(4, 2);
+        assert_eq!(room.len(), 4);
+        assert_eq!(room.enter(5, source(1), at(0)), Entrance::Refused);
+        assert_eq!(room.enter(6, source(2), at(0)), Entrance::Hold);
+        room.set_limits(5, 5);
+        assert_eq!(room.enter(7, source(1), at(0)), Entrance::Seated(SeatId(7)));
     }
 
     proptest! {

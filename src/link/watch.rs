@@ -31,14 +31,14 @@ pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
     paths
 }
 
-/// Watches folders; a message comes after each change, when it has been quiet for a moment. A
+/// Watches folders and single files; a message comes after each change, when it has been quiet for a moment. A
 /// folder that is not there yet is found when it is made, if the one above it is there. Ends after
 /// the first change that nobody waits for.
 ///
 /// # Errors
 /// When the system has no more watches, or does not allow them.
-pub fn watch(folders: Vec<PathBuf>) -> io::Result<mpsc::Receiver<()>> {
-    let watches = Watches::new(folders)?;
+pub fn watch(folders: Vec<PathBuf>, files: Vec<PathBuf>) -> io::Result<mpsc::Receiver<()>> {
+    let watches = Watches::new(folders, files)?;
     // One message is enough for all changes that nobody has looked at yet.
     let (changed, changes) = mpsc::channel(1);
     let thread = thread::Builder::new().name("watch".to_owned());
@@ -50,7 +50,7 @@ pub fn watch(folders: Vec<PathBuf>) -> io::Result<mpsc::Receiver<()>> {
 fn tell(mut watches: Watches, changed: &mpsc::Sender<()>) {
     loop {
         if let Err(error) = watches.wait() {
-            tracing::error!(%error, "changes of certificates and keys are no longer noticed; SIGHUP has them read again");
+            tracing::error!(%error, "changes of files are no longer noticed; SIGHUP has them read again");
             return;
         }
         // A full channel holds a message that tells of this change as well.
@@ -88,15 +88,18 @@ impl Names {
 struct Watches {
     inotify: Inotify,
     folders: Vec<PathBuf>,
+    /// Single files in folders that are not ours.
+    files: Vec<PathBuf>,
     watched: BTreeMap<i32, (WatchDescriptor, Names)>,
 }
 
 impl Watches {
-    fn new(folders: Vec<PathBuf>) -> io::Result<Self> {
+    fn new(folders: Vec<PathBuf>, files: Vec<PathBuf>) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let mut watches = Self {
             inotify,
             folders,
+            files,
             watched: BTreeMap::new(),
         };
         watches.renew()?;
@@ -197,6 +200,9 @@ impl Watches {
                 }
             }
         }
+        for file in &self.files {
+            lead_to(file, &mut wanted);
+        }
         for folder in &self.folders {
             wanted.insert(folder.clone(), Names::All);
         }
@@ -276,7 +282,7 @@ mod tests {
         let folder = parent.path().join("certs");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("a"), "1").unwrap();
-        let watches = Watches::new(vec![folder.clone()]).unwrap();
+        let watches = Watches::new(vec![folder.clone()], Vec::new()).unwrap();
         (parent, folder, watches)
     }
 
@@ -318,7 +324,7 @@ mod tests {
         }
         symlink("..1", folder.join("..data")).unwrap();
         symlink("..data/ca.crt", folder.join("ca.crt")).unwrap();
-        let mut watches = Watches::new(vec![folder.clone()]).unwrap();
+        let mut watches = Watches::new(vec![folder.clone()], Vec::new()).unwrap();
         symlink("..2", folder.join("..data_tmp")).unwrap();
         fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
         assert!(watches.take_change().unwrap());
@@ -336,7 +342,7 @@ mod tests {
         }
         symlink("1", live.join("current")).unwrap();
         symlink("../live/current/tls.crt", folder.join("server.crt")).unwrap();
-        let mut watches = Watches::new(vec![folder.clone()]).unwrap();
+        let mut watches = Watches::new(vec![folder.clone()], Vec::new()).unwrap();
         fs::write(live.join("other"), "").unwrap();
         assert!(!watches.take_change().unwrap());
         symlink("2", live.join("next")).unwrap();
@@ -350,10 +356,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_single_file_its_neighbours_do_not_count() {
+        let (_parent, folder, _) = folder();
+        let file = folder.join("a");
+        let mut watches = Watches::new(Vec::new(), vec![file.clone()]).unwrap();
+        fs::write(folder.join("b"), "").unwrap();
+        assert!(!watches.take_change().unwrap());
+        fs::write(&file, "2").unwrap();
+        assert!(watches.take_change().unwrap());
+        fs::write(folder.join("a.new"), "3").unwrap();
+        assert!(!watches.take_change().unwrap());
+        fs::rename(folder.join("a.new"), &file).unwrap();
+        assert!(watches.take_change().unwrap());
+        fs::write(&file, "4").unwrap();
+        assert!(watches.take_change().unwrap());
+    }
+
+    #[test]
     fn a_folder_that_comes_later_or_is_replaced_is_watched() {
         let (parent, folder, _) = folder();
         let late = parent.path().join("keys");
-        let mut watches = Watches::new(vec![folder.clone(), late.clone()]).unwrap();
+        let mut watches = Watches::new(vec![folder.clone(), late.clone()], Vec::new()).unwrap();
         fs::create_dir(&late).unwrap();
         assert!(watches.take_change().unwrap());
         fs::write(late.join("a"), "").unwrap();
@@ -373,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn changes_are_told_to_whoever_waits() {
         let (_parent, folder, _) = folder();
-        let mut changes = watch(vec![folder.clone()]).unwrap();
+        let mut changes = watch(vec![folder.clone()], Vec::new()).unwrap();
         for round in 0..2 {
             fs::write(folder.join("a"), "x").unwrap();
             fs::write(folder.join("b"), "x").unwrap();

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResponse,
+    SpawnHandle,
+};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
@@ -14,7 +17,7 @@ use crate::event::StatusEvent;
 use crate::identity::SharedSecrets;
 use crate::metrics::mailbox::{Mailbox, Waiting};
 use crate::registry::hub::Hub;
-use crate::registry::machine::Machine;
+use crate::registry::machine::{Machine, Policy};
 use crate::registry::meters::Observing;
 use crate::registry::snapshot::Snapshot;
 use crate::registry::{Command, CommandError, CommitId, Output, Reply, RequestId, StoreChange};
@@ -87,6 +90,25 @@ pub struct ReplaceSecrets(pub SharedSecrets);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Committed(pub CommitId, pub Result<(), String>);
+
+/// The rules that hold from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReplacePolicy(pub Policy);
+
+/// Asks for a sign of life.
+#[derive(Message)]
+#[rtype(result = "Figures")]
+pub struct Probe;
+
+/// What the registry has in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
+pub struct Figures {
+    /// Devices that are connected.
+    pub sessions: usize,
+    /// Devices that are listed.
+    pub devices: usize,
+}
 
 /// End all sessions; `done` is told when the last one has ended and everything is stored.
 #[derive(Message)]
@@ -275,6 +297,26 @@ impl Handler<Committed> for Registry {
     fn handle(&mut self, Committed(commit, result): Committed, ctx: &mut Self::Context) {
         self.machine.handle_committed(commit, result, clock::now());
         self.carry_out(ctx);
+    }
+}
+
+impl Handler<ReplacePolicy> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ReplacePolicy(policy): ReplacePolicy, ctx: &mut Context<Self>) {
+        self.machine.handle_policy(policy, clock::now());
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Probe> for Registry {
+    type Result = Figures;
+
+    fn handle(&mut self, _: Probe, _: &mut Context<Self>) -> Figures {
+        Figures {
+            sessions: self.machine.sessions(),
+            devices: self.machine.devices(),
+        }
     }
 }
 

@@ -25,6 +25,12 @@ impl TokenBucket {
         }
     }
 
+    /// Gives another `burst` and another `interval` from now on; what was taken stays taken.
+    pub const fn set(&mut self, burst: u32, interval: Duration) {
+        self.burst = burst;
+        self.interval = interval;
+    }
+
     /// Takes one token if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
         if self.next_at(now) > now {
@@ -53,12 +59,19 @@ pub struct DialAdmission {
 impl DialAdmission {
     /// `rate_max` is dials a second; a tenth of it may go at once.
     pub fn new(in_flight_max: usize, rate_max: u32) -> Self {
-        let rate = rate_max.max(1);
+        let (burst, interval) = paced(rate_max);
         Self {
             in_flight: 0,
             in_flight_max: in_flight_max.max(1),
-            rate: TokenBucket::new((rate / 10).max(1), Duration::from_secs(1) / rate),
+            rate: TokenBucket::new(burst, interval),
         }
+    }
+
+    /// Other bounds from now on; dials in flight beyond them are waited for.
+    pub fn set_limits(&mut self, in_flight_max: usize, rate_max: u32) {
+        self.in_flight_max = in_flight_max.max(1);
+        let (burst, interval) = paced(rate_max);
+        self.rate.set(burst, interval);
     }
 
     /// Whether a dial may start now; if so it counts as in flight until [`Self::release`].
@@ -83,6 +96,12 @@ impl DialAdmission {
     pub fn next_at(&self, now: Instant) -> Option<Instant> {
         (self.in_flight < self.in_flight_max).then(|| self.rate.next_at(now))
     }
+}
+
+/// Burst and interval of so many a second.
+fn paced(rate_max: u32) -> (u32, Duration) {
+    let rate = rate_max.max(1);
+    ((rate / 10).max(1), Duration::from_secs(1) / rate)
 }
 
 #[cfg(test)]
@@ -124,6 +143,23 @@ mod tests {
                 now = now + Duration::from_secs(100);
             }
         }
+    }
+
+    #[test]
+    fn other_bounds_hold_from_then_on() {
+        let now = Instant::from_micros(1_000_000);
+        let mut dials = DialAdmission::new(2, 1_000);
+        assert!(dials.admit(now) && dials.admit(now) && !dials.admit(now));
+        dials.set_limits(3, 1_000);
+        assert!(dials.admit(now));
+        dials.set_limits(1, 1);
+        dials.release();
+        dials.release();
+        assert_eq!(dials.next_at(now), None, "one is in flight still");
+        dials.release();
+        let later = now + Duration::from_secs(1);
+        assert!(dials.next_at(now).is_some_and(|at| at > now && at <= later));
+        assert!(!dials.admit(now) && dials.admit(later));
     }
 
     #[test]

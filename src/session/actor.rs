@@ -16,6 +16,7 @@ use std::task::{self, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
@@ -88,7 +89,8 @@ pub struct GetLocalAddress;
 
 /// What all sessions share.
 pub struct Deps {
-    pub policy: Arc<Policy>,
+    /// What counts for sessions that begin from now on.
+    pub policy: Arc<ArcSwap<Policy>>,
     pub keys: Arc<dyn KeyLookup>,
     pub tls: Arc<dyn LiveTls>,
     /// One for each handshake that may be computed at a time.
@@ -564,7 +566,7 @@ impl Drop for Guard {
 
 fn setup(deps: &Deps) -> Setup {
     Setup {
-        policy: Arc::clone(&deps.policy),
+        policy: deps.policy.load_full(),
         keys: Arc::clone(&deps.keys),
         tls: Arc::clone(&deps.tls),
         stream_seed: rand::random(),

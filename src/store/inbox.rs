@@ -27,6 +27,8 @@ pub const QUERIES_MAX: usize = 64;
 pub const PROPERTY_BYTES_MAX: usize = 16 << 20;
 /// So many questions for one property wait at most.
 pub const READS_MAX: usize = 4096;
+/// Questions whether the thread runs that may wait.
+const PROBES_MAX: usize = 16;
 /// So many points, and removals of buckets, wait at most …
 pub const POINTS_MAX: usize = 16_384;
 /// … and so many bytes of them.
@@ -97,6 +99,8 @@ pub struct Work {
     pub queries: Vec<Query>,
     pub reads: Vec<Read>,
     pub buckets: Vec<BucketOrder>,
+    /// Who wants to know that the thread runs.
+    pub probes: Vec<oneshot::Sender<()>>,
     pub closing: bool,
     /// Of the properties in `changes`.
     property_bytes: usize,
@@ -176,6 +180,18 @@ impl Inbox {
             }
             work.point_bytes = bytes;
             work.buckets.push(order);
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn put_probe(&self, answer: oneshot::Sender<()>) -> Result<(), NotTaken> {
+        self.put(|work| {
+            if work.probes.len() >= PROBES_MAX {
+                return Err(NotTaken::Full);
+            }
+            work.probes.push(answer);
             Ok(())
         })
     }
@@ -284,6 +300,7 @@ impl Work {
             && self.queries.is_empty()
             && self.reads.is_empty()
             && self.buckets.is_empty()
+            && self.probes.is_empty()
             && !self.closing
     }
 }

@@ -359,6 +359,13 @@ impl Store {
         answer_of(self.shared.inbox.put_bucket(order), answered)
     }
 
+    /// Waits until the store's thread has come round once more: it runs, though the disk may refuse.
+    /// `false` when the thread has ended, or many wait for it already.
+    pub async fn probe(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.shared.inbox.put_probe(answer).is_ok() && answered.await.is_ok()
+    }
+
     pub fn health(&self) -> Health {
         self.shared.inbox.health()
     }

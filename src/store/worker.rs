@@ -167,6 +167,10 @@ impl Worker {
             worker.write_export(closing);
             Ok(())
         });
+        // Told at the end of the round: all that could have held the thread up is behind it.
+        for probe in work.probes {
+            let _ = probe.send(());
+        }
     }
 
     /// Takes one step; an error or a panic makes the store degraded and costs nothing else.

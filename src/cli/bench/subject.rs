@@ -85,6 +85,8 @@ impl Subject {
         config.aes.listen = Listen(Some(free()));
         config.tls.listen = Listen(Some(free()));
         config.plain.listen = Listen(Some(free()));
+        // Nobody is spared when a bench is over.
+        config.drain.pace = 1_000_000;
         change(&mut config);
         let running = Running::start(config.clone()).await?;
         let sealer = gateway_key::read(&config.gateway_key())?;

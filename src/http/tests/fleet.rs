@@ -3,6 +3,7 @@
 use super::*;
 use crate::device::DeviceId;
 use crate::registry::{AutoDevice, Command};
+use crate::service::readiness::State;
 
 impl World {
     /// Lists devices that nobody answers for.
@@ -169,11 +170,17 @@ async fn the_pending_list_is_told_and_what_is_not_on_it_is_not_decided() {
 #[actix_rt::test]
 async fn readiness_is_what_was_set() {
     let world = world(|setup| setup.is_open = false).await;
+    let detail = async || world.ask("GET /readyz").await.json()["detail"].to_string();
+    assert_eq!(world.ask("GET /readyz").await.status, 503);
+    assert!(detail().await.contains("starting"));
     assert_eq!(world.ask("GET /healthz").await.status, 200);
+    world.readiness.set(State::Ready);
+    let ready = world.ask("GET /readyz").await;
+    assert_eq!(ready.status, 200);
+    let expected = serde_json::json!({ "ready": true, "store": "good" });
+    assert_eq!(ready.json(), expected);
+    world.readiness.set(State::Draining);
     assert_eq!(world.ask("GET /readyz").await.status, 503);
-    world.ready.set(true);
-    assert_eq!(world.ask("GET /readyz").await.status, 200);
-    world.ready.set(false);
-    assert_eq!(world.ask("GET /readyz").await.status, 503);
+    assert!(detail().await.contains("stopping"));
     world.stop().await;
 }

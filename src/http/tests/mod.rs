@@ -35,7 +35,7 @@ pub struct World {
     pub address: SocketAddr,
     pub callers: Arc<Credentials>,
     pub store: Store,
-    pub ready: Ready,
+    pub readiness: Readiness,
     _directories: [TempDir; 2],
 }
 
@@ -97,7 +97,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
     } else {
         Guard::new(Arc::clone(&callers), Arc::new(|_| false), audit)
     };
-    let ready = Ready::default();
+    let readiness = Readiness::default();
     let services = Services {
         gateway: running.handle(),
         streams: Hub::new(Limits {
@@ -113,8 +113,9 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         http: setup.http,
         names: vec!["gate.example.org".to_owned()],
         refusal_for: Duration::from_secs(60),
-        ready: ready.clone(),
         meter: setup.meter,
+        readiness: readiness.clone(),
+        vitals: Vitals::new(None),
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let server = start(services, setup.settings, listener.expect("a free port"));
@@ -125,7 +126,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         server,
         callers,
         store,
-        ready,
+        readiness,
         _directories: directories,
     }
 }

@@ -64,6 +64,10 @@ impl DialQueue {
         self.admission.next_at(now)
     }
 
+    pub(super) fn set_limits(&mut self, in_flight_max: usize, rate_max: u32) {
+        self.admission.set_limits(in_flight_max, rate_max);
+    }
+
     /// A dial is over: it came to a session, or to nothing.
     pub(super) fn finish(&mut self, generation: Generation) {
         if self.in_flight.remove(&generation) {

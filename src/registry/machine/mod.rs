@@ -9,7 +9,9 @@ mod claim;
 mod command;
 mod decide;
 mod dial;
+pub mod drain;
 mod ending;
+mod limits;
 mod revoke;
 mod schedule;
 mod tell;
@@ -26,10 +28,11 @@ use rand::rngs::SmallRng;
 
 use self::decide::{Decision, DecisionQueue};
 use self::dial::{DialQueue, DirectDial};
+use self::drain::DrainQueue;
 use self::tell::Numbers;
 use self::turn_away::REFUSED_INTERVAL;
 use crate::cause::{Cause, CauseKind};
-use crate::config::Dial;
+use crate::config::{Dial, Drain};
 use crate::device::{ConnectionMode, DeviceId, Generation, Origin, Status};
 use crate::identity::{Claim, SharedSecrets};
 use crate::registry::accept_filter::{AcceptFilter, CompiledFilter};
@@ -68,6 +71,7 @@ pub struct Policy {
     pub forget_slaves: bool,
     /// Whether the accept filter looks at addresses; the vendor's gateway keeps them only.
     pub filter_by_address: bool,
+    pub drain: Drain,
 }
 
 /// See the module.
@@ -111,6 +115,8 @@ pub struct Machine {
     /// The number of the newest event of the snapshot that was given out as news.
     published: u64,
     draining: bool,
+    /// The sessions that a drain is still to end.
+    drain: Option<DrainQueue>,
     counts: Counts,
     observations: Observations,
 }
@@ -218,6 +224,7 @@ impl Machine {
             snapshot: Snapshot::default(),
             published: 0,
             draining: false,
+            drain: None,
             counts: Counts::default(),
             observations: Observations::default(),
         };
@@ -290,22 +297,19 @@ impl Machine {
         self.start_dials(now);
     }
 
-    /// Ends every session and every dial for good; the machine is done when
-    /// [`Self::is_drained`].
-    pub fn handle_drain(&mut self, now: Now) {
-        self.draining = true;
-        self.abandon_queued_connects();
-        self.abandon_decisions();
-        let generations: Vec<Generation> = self.attempts.keys().copied().collect();
-        for generation in generations {
-            self.close(generation, Cause::from(CauseKind::Drain));
-        }
-        self.start_dials(now);
-    }
-
     /// How many sessions there are, dials and Connects that wait for a verdict included.
     pub fn attempts(&self) -> usize {
         self.attempts.len()
+    }
+
+    /// How many sessions are authenticated.
+    pub const fn sessions(&self) -> usize {
+        self.sessions
+    }
+
+    /// How many devices are listed.
+    pub fn devices(&self) -> usize {
+        self.entries.len()
     }
 
     pub fn is_drained(&self) -> bool {
@@ -321,6 +325,7 @@ impl Machine {
             self.queue_dial(id);
         }
         self.retry_reservation(now);
+        self.drain_some(now);
         self.start_dials(now);
     }
 
@@ -329,7 +334,9 @@ impl Machine {
         let backoff = self.timers.first().map(|(due, _)| *due);
         let dial = self.dials.next_at(now.instant);
         let reservation = self.numbers.retry_at();
-        backoff.into_iter().chain(dial).chain(reservation).min()
+        let drain = self.next_drain_at();
+        let due = backoff.into_iter().chain(dial).chain(reservation);
+        due.chain(drain).min()
     }
 
     /// To be drained until `None` after every call.

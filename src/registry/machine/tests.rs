@@ -2,6 +2,8 @@
 
 mod counts;
 mod decisions;
+mod drain;
+mod limits;
 mod links;
 mod trouble;
 
@@ -85,6 +87,7 @@ fn policy() -> Policy {
         trouble_max: 3,
         forget_slaves: false,
         filter_by_address: true,
+        drain: Drain::default(),
     }
 }
 
@@ -777,29 +780,6 @@ fn a_device_that_waits_for_its_first_dial_after_a_restart_is_listed() {
     });
     assert_eq!(dials(&desk.outputs()).len(), 2);
     assert_eq!(desk.machine.snapshot().devices.len(), 5);
-}
-
-#[test]
-fn draining_ends_everything_and_takes_nothing_new() {
-    let mut desk = Desk::new();
-    desk.allow_all();
-    let up = bring_up(&mut desk, 3);
-    let (inner, _) = desk.arrive(inbound("5"));
-    desk.machine.handle_drain(desk.now);
-    assert_eq!(orders(&desk.outputs()).len(), 2);
-    let (_, outputs) = desk.command(Command::DisconnectAll);
-    assert_eq!(replies(&outputs), [&Err(CommandError::ShuttingDown)]);
-    assert!(!desk.machine.is_drained());
-    assert_eq!(
-        told(&desk.end(up, CauseKind::Drain)),
-        [(3, Status::Disconnected)]
-    );
-    assert_eq!(
-        told(&desk.end(inner, CauseKind::Drain)),
-        [(5, Status::Disconnected)]
-    );
-    assert!(desk.machine.is_drained());
-    assert!(desk.pass(Duration::from_secs(1_000)).is_empty());
 }
 
 #[test]

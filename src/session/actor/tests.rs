@@ -137,7 +137,7 @@ impl Reports {
         let (sender, reports) = mpsc::unbounded_channel();
         let meter = Meter::new();
         let deps = Deps {
-            policy: Arc::new(policy),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
             keys: Arc::new(Keys),
             tls: Arc::new(ArcSwap::new(gateway_tls(DialRole::Server))),
             permits: Arc::new(Semaphore::new(permits)),

@@ -1,0 +1,75 @@
+//! How a gateway ends, step by step, within its grace time.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Running;
+use crate::link::listen::StopListening;
+use crate::registry::actor::Drain;
+use crate::service::notify;
+use crate::service::pulse::Part;
+use crate::service::readiness::State;
+
+/// How long calls and streams may take to end once the sessions have: who reads takes no time.
+const CALLS_MAX: Duration = Duration::from_secs(5);
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything that was told is on disk.
+    InOrder,
+    /// The store did not close as it should, or not in time; the log says why.
+    NotStored,
+}
+
+impl Running {
+    /// Drains, within the grace time: says that it is not ready, accepts no more devices, ends the
+    /// sessions with a Disconnect at the set pace, tells every event of that, ends streams with
+    /// UNAVAILABLE, stores everything, and ends. What takes longer than its share is cut.
+    pub async fn stop(self) -> Stopped {
+        let begin = Instant::now();
+        let grace = self.settings.current().drain.grace;
+        self.readiness.set(State::Draining);
+        notify::stopping(grace);
+        drop(self.background);
+        for listener in &self.listeners {
+            listener.do_send(StopListening);
+        }
+        let (done, drained) = oneshot::channel();
+        self.registry.do_send(Drain { done });
+        // The sessions are told within three quarters of it.
+        let sessions_by = begin + grace * 7 / 8;
+        if tokio::time::timeout_at(sessions_by, drained).await.is_err() {
+            tracing::warn!("sessions were still open at the end of the drain and are cut");
+        }
+        tracing::info!(after = ?begin.elapsed(), "sessions are drained");
+        self.vitals
+            .with(|pulse| pulse.handle_retired(Part::Registry));
+        // All events are with their subscribers now: streams end after them.
+        self.handle.close_subscriptions();
+        self.streams.close();
+        let calls_by = begin + grace * 15 / 16;
+        let left = calls_by.saturating_duration_since(Instant::now());
+        self.faces.stop(left.min(CALLS_MAX)).await;
+        self.vitals.with(|pulse| pulse.handle_retired(Part::Store));
+        let store = self.store;
+        let closing = tokio::task::spawn_blocking(move || store.close());
+        let stopped = match tokio::time::timeout_at(begin + grace, closing).await {
+            Ok(Ok(Ok(()))) => Stopped::InOrder,
+            Ok(Ok(Err(error))) => not_stored(&error),
+            Ok(Err(error)) => not_stored(&error.to_string()),
+            Err(_) => not_stored("it took longer than the grace time"),
+        };
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+        stopped
+    }
+}
+
+fn not_stored(error: &str) -> Stopped {
+    tracing::error!(error, "the store did not close as it should");
+    Stopped::NotStored
+}
