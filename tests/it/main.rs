@@ -25,6 +25,7 @@ mod readme;
 mod revoked;
 mod roles;
 mod search;
+mod service;
 mod stacks;
 mod stock;
 mod streams;

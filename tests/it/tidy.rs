@@ -33,6 +33,7 @@ const PURE: &[&str] = &[
     "link/waiting_room.rs",
     "link/websocket/frames.rs",
     "search/message.rs",
+    "service/pulse.rs",
     "search/answers.rs",
     "session/keepalive.rs",
     "session/requests.rs",
@@ -170,6 +171,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("link", BASE),
     ("codec", BASE),
     ("search", &["codec"]),
+    ("service", &[]),
     ("stream", &["codec"]),
     ("session", &["link", "codec", "stream"]),
     ("registry", &["link", "codec", "session"]),
@@ -184,7 +186,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "grpc",
         &[
-            "link", "codec", "search", "session", "registry", "store", "handle", "vault", "callers",
+            "link", "codec", "search", "service", "session", "registry", "store", "handle",
+            "vault", "callers",
         ],
     ),
     (
@@ -193,6 +196,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "link",
             "codec",
             "stream",
+            "service",
             "session",
             "registry",
             "store",

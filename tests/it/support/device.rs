@@ -181,6 +181,18 @@ impl Device {
         self.handle.state()
     }
 
+    /// The next thing that happened to it.
+    pub async fn next(&mut self) -> Event {
+        let report = soon("an event of a device", self.events.recv()).await;
+        report.expect("the device runs").event
+    }
+
+    /// Waits until it was admitted so often in all.
+    pub async fn admitted(&self, times: u64) {
+        let admitted = self.handle.until(|counts| counts.admitted >= times);
+        assert!(soon("a device to be admitted", admitted).await);
+    }
+
     /// Drops the TCP connection without a word; the device goes on.
     pub fn cut(&self) {
         self.handle.cut();

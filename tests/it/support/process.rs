@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use gatehouse::link::key_files;
@@ -51,6 +51,12 @@ impl Process {
     pub fn start_on(host: &Host, more: &str) -> Self {
         let free = SocketAddr::from(([0, 0, 0, 0], 0));
         Self::start_by(&|| host.command(BINARY), free, more)
+    }
+
+    /// Starts on free ports by this command, which is to run the binary.
+    pub fn start_as(command: &dyn Fn() -> Command, more: &str) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_by(command, free, more)
     }
 
     fn start_by(command: &dyn Fn() -> Command, free: SocketAddr, more: &str) -> Self {
@@ -103,8 +109,22 @@ impl Process {
 
     /// Has it read its keys and certificates again.
     pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).expect("a process ID");
-        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("it runs");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Waits for its end, which somebody brings about.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("ended")
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// What a verb of the binary makes of its arguments and this gateway's data directory.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse::cause::{Cause, CauseKind};
-use gatehouse::config::Dial;
+use gatehouse::config::{Dial, Drain};
 use gatehouse::device::{DeviceId, Generation, Status};
 use gatehouse::event::{Change, StatusEvent};
 use gatehouse::registry::backoff::Backoff;
@@ -88,6 +88,7 @@ fn dead_devices_write_their_first_failure_and_no_more() {
         trouble_max: 3,
         forget_slaves: false,
         filter_by_address: false,
+        drain: Drain::default(),
     };
     let stored = Stored {
         event_next: 1,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse::config::Dial;
+use gatehouse::config::{Dial, Drain};
 use gatehouse::registry::Command;
 use gatehouse::registry::backoff::Backoff;
 use gatehouse::registry::machine::Policy;
@@ -258,5 +258,6 @@ fn policy(rng: &mut SmallRng) -> Policy {
         trouble_max: 3,
         forget_slaves: false,
         filter_by_address: rng.random_bool(0.7),
+        drain: Drain::default(),
     }
 }

@@ -1,0 +1,99 @@
+//! What is read again while the gateway runs.
+
+use std::fs;
+
+use reqwest::StatusCode;
+
+use crate::support::client;
+use crate::support::device::{self, Spec};
+use crate::support::process::Process;
+use crate::support::web::Web;
+use crate::support::{PATIENCE, run};
+
+/// The fields of the first line of the log with this message that comes after `from` bytes.
+fn logged(gateway: &Process, from: usize, message: &str) -> serde_json::Value {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let log = gateway.log();
+        let lines = log[from..].lines();
+        let mut entries = lines.filter_map(|line| serde_json::from_str(line).ok());
+        let found = entries.find(|entry: &serde_json::Value| entry["fields"]["message"] == message);
+        if let Some(entry) = found {
+            return entry["fields"].clone();
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{message} in vain:\n{log}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn rewrite(gateway: &Process, change: impl FnOnce(&str) -> String) {
+    let text = fs::read_to_string(gateway.config()).expect("a file");
+    fs::write(gateway.config(), change(&text)).expect("written");
+}
+
+const READ: &str = "the settings were read again";
+const RESTART: &str = "these settings have changed and count from the next start on";
+
+#[test]
+fn a_changed_file_counts_where_it_can_and_names_what_needs_a_restart() {
+    run(async {
+        let gateway = Process::start("session.sessions_max = 1\nstream.queue_max = 7");
+        let mut client = gateway.client().await;
+        client::allow_all(&mut client).await;
+        let key = gateway.fleet_key();
+        let first = device::dial(Spec::keyed(1, key.clone()), gateway.aes);
+        first.admitted(1).await;
+        let mut second = device::dial(Spec::keyed(2, key), gateway.aes);
+        second.wait_for(device::Event::is_refused).await;
+        let from = gateway.log().len();
+        rewrite(&gateway, |text| {
+            text.replace("sessions_max = 1", "sessions_max = 2")
+                .replace("queue_max = 7", "queue_max = 8")
+        });
+        let read = logged(&gateway, from, READ);
+        assert_eq!(read["applied"], "session.sessions_max");
+        let keys = logged(&gateway, from, RESTART)["keys"].to_string();
+        assert!(keys.contains("stream.queue_max"), "{keys}");
+        assert!(!keys.contains("session"), "{keys}");
+        second.admitted(1).await;
+        let metrics = Web::new(gateway.http).get("/metrics").await.to_string();
+        let reloads = r#"gatehouse_config_reloads_total{outcome=\"applied\"}"#;
+        assert!(metrics.contains(reloads), "{metrics}");
+    });
+}
+
+#[test]
+fn a_file_at_fault_changes_nothing_and_names_the_key() {
+    run(async {
+        let gateway = Process::start("drain.pace = 7");
+        let from = gateway.log().len();
+        rewrite(&gateway, |text| {
+            text.replace("drain.pace = 7", "drain.pace = 0\nsession.sessions_max = 1")
+        });
+        let refused = logged(&gateway, from, "the settings stay as they were");
+        let error = refused["error"].as_str().expect("a text");
+        assert!(error.contains("drain.pace = 0 cannot stand"), "{error}");
+        assert!(error.contains("gateway.toml"), "{error}");
+        // SIGHUP says the same, and what was right in the file did not count either.
+        let from = gateway.log().len();
+        gateway.hang_up();
+        logged(&gateway, from, "the settings stay as they were");
+        client::allow_all(&mut gateway.client().await).await;
+        let key = gateway.fleet_key();
+        let devices = [1, 2].map(|id| device::dial(Spec::keyed(id, key.clone()), gateway.aes));
+        for device in &devices {
+            device.admitted(1).await;
+        }
+        let from = gateway.log().len();
+        rewrite(&gateway, |text| {
+            text.replace("drain.pace = 0", "drain.pace = 9")
+        });
+        let read = logged(&gateway, from, READ);
+        assert_eq!(read["applied"], "drain.pace, session.sessions_max");
+        let (status, _) = Web::new(gateway.http).try_get("/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+    });
+}
