@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use prost::Message;
 
 /// Every contract, by its path under `proto/`.
-const CONTRACTS: [&str; 13] = [
+const CONTRACTS: [&str; 14] = [
     "admin.proto",
     "connect.proto",
     "device.proto",
@@ -18,6 +18,7 @@ const CONTRACTS: [&str; 13] = [
     "gatehouse/v1/identities.proto",
     "gatehouse/v1/approvals.proto",
     "gatehouse/v1/access.proto",
+    "gatehouse/v1/operation.proto",
     "store.proto",
 ];
 

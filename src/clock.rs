@@ -25,6 +25,11 @@ pub fn now() -> Now {
     }
 }
 
+/// The present as other programs stamp it.
+pub fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
 /// The runtime's instant of a deadline of ours, for arming a timer.
 pub fn deadline(instant: Instant) -> tokio::time::Instant {
     start() + Duration::from_micros(instant.as_micros())

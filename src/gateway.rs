@@ -38,11 +38,12 @@ use crate::callers::first_token;
 use crate::clock;
 use crate::config::Config;
 use crate::functions::ServerFunctions;
-use crate::handle::Gateway;
+use crate::handle::{Gateway, Told};
 use crate::identity::SharedSecrets;
 use crate::link::gateway_key;
 use crate::link::listen::Listener;
 use crate::link::random::random;
+use crate::logs::{self, Control};
 use crate::metrics::mailbox::Mailboxes;
 use crate::metrics::{Meter, table};
 use crate::registry::Stored;
@@ -59,6 +60,7 @@ use crate::service::vitals::Vitals;
 use crate::session::AcceptLink;
 use crate::store::{Limits, Opened, Retention, Store};
 use crate::stream;
+use crate::trace::{Observer, Tracer};
 
 /// How a gateway is started, beside its configuration.
 #[derive(Default)]
@@ -69,6 +71,8 @@ pub struct Start {
     pub file: Option<PathBuf>,
     /// How the level of the log is changed.
     pub set_log_level: Option<SetLogLevel>,
+    /// Who leads the log of the process, where the API may ask him.
+    pub log: Option<Arc<dyn Control>>,
 }
 
 /// A gateway that runs. Needs an actix system around it.
@@ -89,6 +93,7 @@ pub struct Running {
     vitals: Vitals,
     /// Beats to the very end.
     _heartbeat: Background,
+    tracer: Tracer,
 }
 
 impl Running {
@@ -120,10 +125,16 @@ impl Running {
         let trust = Trust::open(&config, sealer.clone(), &meter)?;
         let policy = registry_policy(&config)?;
         let sockets = Sockets::open(&config, start.passed)?;
+        if let Some(log) = &start.log {
+            logs::count(log, &meter);
+        }
+        let observer = Observer::new(Tracer::start(&config.trace)?, config.log.slow_after);
+        observer.tracer.count(&meter);
         figures::tell_build(&meter);
         figures::tell_limits(&meter, &config);
 
         let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
+        let opened = opened.traced(observer.tracer.clone());
         let store = run_store(opened, Arc::clone(&committed))?;
         let new_secrets = ToRegistry::default();
         let vault = {
@@ -153,7 +164,9 @@ impl Running {
             streams.clone(),
             Arc::new(functions.clone()),
             meter.clone(),
-        );
+        )
+        .observed_by(observer.clone());
+        let tracer = observer.tracer.clone();
         let secrets: SharedSecrets = vault.live().current();
         let mut machine = Machine::new(policy, secrets, stored, rand::random(), clock::now());
         // The first reader must find what was restored, however soon it comes.
@@ -183,7 +196,10 @@ impl Running {
             store.clone(),
             config.grpc.commands_in_flight_max,
             config.registry.slow_after,
-            &meter,
+            Told {
+                meter: &meter,
+                observer: observer.clone(),
+            },
         );
         measure::at_scrape(&meter, &handle);
         enroller.reach(handle.clone());
@@ -214,6 +230,8 @@ impl Running {
             meter: meter.clone(),
             readiness: readiness.clone(),
             vitals: vitals.clone(),
+            log: start.log,
+            observer,
         };
         let listening = sockets.listening;
         let faces = Faces::start(parts, &config, &listening, sockets.grpc, sockets.http)?;
@@ -251,6 +269,7 @@ impl Running {
             readiness,
             vitals,
             _heartbeat: tokio::spawn(heartbeat.run()).into(),
+            tracer,
         })
     }
 

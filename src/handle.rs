@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use arc_swap::ArcSwap;
+use opentelemetry::KeyValue;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::counts::Counts;
@@ -26,6 +27,7 @@ use crate::session::actor::{DeviceRequest, GetLocalAddress, Session};
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
 use crate::store::Store;
+use crate::trace::Observer;
 
 /// Cheap to clone; every clone reaches the same gateway.
 #[derive(Clone)]
@@ -45,6 +47,13 @@ struct Inner {
     next_request: AtomicU64,
     mailboxes: Mailboxes,
     counts: Counts,
+    observer: Observer,
+}
+
+/// By whom it is told what is asked of the gateway.
+pub struct Told<'a> {
+    pub meter: &'a Meter,
+    pub observer: Observer,
 }
 
 impl Gateway {
@@ -57,8 +66,9 @@ impl Gateway {
         store: Store,
         commands_max: usize,
         slow_after: Duration,
-        meter: &Meter,
+        told: Told<'_>,
     ) -> Self {
+        let Told { meter, observer } = told;
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -71,6 +81,7 @@ impl Gateway {
                 next_request: AtomicU64::new(0),
                 mailboxes: Mailboxes::new(meter),
                 counts: Counts::new(meter),
+                observer,
             }),
         }
     }
@@ -114,9 +125,17 @@ impl Gateway {
     /// # Errors
     /// [`RequestError`]; [`RequestError::NotConnected`] for a device that is not, or not listed.
     pub async fn ask(&self, device: DeviceId, request: Request) -> Result<Answered, RequestError> {
+        let Observer { tracer, slow } = &self.inner.observer;
+        let attributes = || vec![KeyValue::new("device", i64::from(device.get()))];
+        let span = tracer.within("device request", attributes);
         let (count, since) = (self.inner.counts.begin(), clock::now().instant);
         let answered = self.ask_session(device, request).await;
-        count.ended(&answered, clock::now().instant.since(since));
+        let took = clock::now().instant.since(since);
+        count.ended(&answered, took);
+        slow.device(Some(device), "request", took);
+        if let (Some(span), Err(error)) = (span, &answered) {
+            span.failed(&error.to_string());
+        }
         answered
     }
 

@@ -113,6 +113,8 @@ pub const RULES: &[Rule] = &[
         Viewer,
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ),
+    reads(Viewer, "gatehouse.v1.Operation/GetLogLevel"),
+    changes(Admin, "gatehouse.v1.Operation/SetLogLevel"),
 ];
 
 const fn open(call: &'static str) -> Rule {

@@ -20,6 +20,7 @@ mod follow;
 mod identity;
 mod input;
 mod ip;
+mod log_level;
 mod multi;
 mod options;
 mod output;
@@ -112,6 +113,7 @@ enum Command {
     Token(access::Token),
     Whoami(access::WhoAmI),
     Audit(access::Audit),
+    LogLevel(log_level::LogLevel),
     Certs(certs::Certs),
 }
 
@@ -167,6 +169,7 @@ impl Command {
             Self::Token(token) => token.run(client, output).await,
             Self::Whoami(whoami) => whoami.run(client, output).await,
             Self::Audit(audit) => audit.run(client, output).await,
+            Self::LogLevel(level) => level.run(client, output).await,
             // Needs no gateway; `Ctl::run` has taken it.
             Self::Certs(certs) => certs.run(),
         }

@@ -2,14 +2,17 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::config::ConfigFile;
-use crate::cli::{logging, signals, system};
+use crate::cli::logging::{self, LogControl};
+use crate::cli::{signals, system};
 use crate::config::Config;
-use crate::gateway::{Listening, Running, Start, Stopped};
+use crate::gateway::{Listening, Running, SetLogLevel, Start, Stopped};
+use crate::logs::Control;
 use crate::service::passed::Passed;
 
 /// Run the device gateway until SIGTERM or Ctrl-C.
@@ -41,22 +44,28 @@ impl Gateway {
     /// When the gateway cannot start, or not end in order; the text says what to mend.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         let config = self.config.read()?;
-        logging::start(&config.log)?;
+        let log = logging::start(&config.log)?;
         // No thread runs yet.
         let passed = Passed::from_environment()?;
         rlimit::increase_nofile_limit(u64::MAX)?;
         let start = Start {
             passed,
             file: self.config.path().map(Path::to_owned),
-            ..Start::default()
+            set_log_level: Some(set_by(log.clone())),
+            log: Some(Arc::new(log.clone())),
         };
-        system::run(run(config, start))
+        system::run(run(config, start, log))
     }
 }
 
-async fn run(config: Config, start: Start) -> Result<(), Box<dyn Error>> {
+fn set_by(log: LogControl) -> SetLogLevel {
+    Box::new(move |level| log.configure(level).map_err(|bad| bad.to_string()))
+}
+
+async fn run(config: Config, start: Start, log: LogControl) -> Result<(), Box<dyn Error>> {
     let mut stop = signals::stop_requested()?;
     let mut hung_up = signal(SignalKind::hangup())?;
+    let leading = tokio::spawn(log.clone().run());
     let mut running = Running::start_with(config, start).await?;
     tell(running.listening());
     loop {
@@ -70,7 +79,10 @@ async fn run(config: Config, start: Start) -> Result<(), Box<dyn Error>> {
         }
     }
     tracing::info!("gateway stops");
-    match running.stop().await {
+    let stopped = running.stop().await;
+    leading.abort();
+    log.tell_left_out();
+    match stopped {
         Stopped::InOrder => Ok(()),
         // A disk that hangs would hold the end of the process up as well.
         Stopped::NotStored => std::process::exit(1),

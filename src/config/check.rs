@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::error::Problem;
@@ -33,7 +34,9 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     check.functions(config);
     check.endpoints(config);
     check.drain(config);
-    check.disk_and_logs(config);
+    check.disk(config);
+    check.log(config);
+    check.trace(config);
     check.credentials(config);
     check.problems
 }
@@ -341,7 +344,7 @@ impl Check {
         );
     }
 
-    fn disk_and_logs(&mut self, config: &Config) {
+    fn disk(&mut self, config: &Config) {
         self.within(
             "events.keep_max",
             config.events.keep_max,
@@ -362,14 +365,55 @@ impl Check {
             config.access.refusal_for,
             MINUTE..=3650 * DAY,
         );
-        if !config.log.level.split(',').all(is_log_directive) {
+    }
+
+    fn log(&mut self, config: &Config) {
+        let log = &config.log;
+        if !is_log_level(&log.level) {
             self.wrong(
                 "log.level",
-                format_args!("{:?}", config.log.level),
+                format_args!("{:?}", log.level),
                 "write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", \
                  or for single parts as in \"info,gatehouse::session=debug\"",
             );
         }
+        self.within("log.device_burst", log.device_burst, 1..=10_000);
+        self.time(
+            "log.device_interval",
+            log.device_interval,
+            SHORTEST..=Duration::from_hours(1),
+        );
+        self.within("log.total_burst", log.total_burst, 100..=10_000_000);
+        self.within("log.total_rate_max", log.total_rate_max, 1..=1_000_000);
+        self.time("log.slow_after", log.slow_after, SHORTEST..=MINUTE);
+    }
+
+    fn trace(&mut self, config: &Config) {
+        let trace = &config.trace;
+        if let Err(right) = trace.address() {
+            self.wrong(
+                "trace.endpoint",
+                format_args!("{:?}", trace.endpoint),
+                right,
+            );
+        }
+        if let Some(name) = trace.headers.iter().find_map(|(name, value)| {
+            let is_header =
+                HeaderName::try_from(name).is_ok() && HeaderValue::from_str(value).is_ok();
+            (!is_header).then_some(name)
+        }) {
+            let why = "write names of small letters, digits and hyphens, and values in ASCII";
+            self.wrong("trace.headers", format_args!("that of {name:?}"), why);
+        }
+        self.within("trace.sample_one_in", trace.sample_one_in, 1..=1_000_000);
+        if trace.service_name.is_empty() {
+            self.wrong("trace.service_name", "\"\"", "write a name");
+        }
+        self.time(
+            "trace.timeout",
+            trace.timeout,
+            Duration::from_millis(100)..=MINUTE,
+        );
     }
 
     fn credentials(&mut self, config: &Config) {
@@ -431,6 +475,11 @@ impl Check {
             right: right.to_string(),
         });
     }
+}
+
+/// Whether it is a level for the whole log, with or without levels for single targets.
+pub fn is_log_level(text: &str) -> bool {
+    text.split(',').all(is_log_directive)
 }
 
 /// A level, or a target with its level. A target alone would mean all of its lines, and is rather

@@ -11,12 +11,13 @@ mod endpoint;
 mod error;
 mod listen;
 mod sections;
+mod trace;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::check::is_host;
+pub use self::check::{is_host, is_log_level};
 pub use self::credential::{Credential, CredentialDigest, CredentialDigestError};
 pub use self::endpoint::{DEVICE_HEADER, Endpoint, EndpointMethod, EndpointProblem, OWNER_HEADER};
 pub use self::error::{ConfigError, Problem};
@@ -26,6 +27,7 @@ pub use self::sections::{
     DialLink, DialRole, Drain, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat,
     Metrics, Plain, Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
 };
+pub use self::trace::Trace;
 
 /// The settings of a gateway. The default is a gateway whose API is open on loopback only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +56,7 @@ pub struct Config {
     pub events: Events,
     pub metrics: Metrics,
     pub log: Log,
+    pub trace: Trace,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credential: Vec<Credential>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -86,6 +89,7 @@ impl Default for Config {
             events: Events::default(),
             metrics: Metrics::default(),
             log: Log::default(),
+            trace: Trace::default(),
             credential: Vec::new(),
             endpoint: Vec::new(),
         }

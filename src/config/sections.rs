@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::listen::Listen;
+use crate::logs::limit::Limits;
 
 /// The gRPC API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -577,6 +578,18 @@ pub struct Log {
     /// A level, or several for single targets.
     pub level: String,
     pub format: LogFormat,
+    /// Lines of one device, or of one line of code, at once.
+    pub device_burst: u32,
+    /// After the burst: one more in this time.
+    #[serde(with = "duration")]
+    pub device_interval: Duration,
+    /// Lines of all at once.
+    pub total_burst: u32,
+    /// After that: so many a second.
+    pub total_rate_max: u32,
+    /// What takes longer is told with its device.
+    #[serde(with = "duration")]
+    pub slow_after: Duration,
 }
 
 impl Default for Log {
@@ -584,6 +597,22 @@ impl Default for Log {
         Self {
             level: "info".to_owned(),
             format: LogFormat::Text,
+            device_burst: 20,
+            device_interval: Duration::from_mins(1),
+            total_burst: 20_000,
+            total_rate_max: 50,
+            slow_after: Duration::from_secs(1),
+        }
+    }
+}
+
+impl From<&Log> for Limits {
+    fn from(log: &Log) -> Self {
+        Self {
+            burst: log.device_burst,
+            interval: log.device_interval,
+            total_burst: log.total_burst,
+            total_rate: log.total_rate_max,
         }
     }
 }

@@ -178,6 +178,23 @@ fn every_bound_is_watched() {
         ("log", "level = \"\""),
         ("log", "level = \"loud\""),
         ("log", "level = \"info,gatehouse=loud\""),
+        ("log", "device_burst = 0"),
+        ("log", "device_burst = 10001"),
+        ("log", "device_interval = \"9ms\""),
+        ("log", "device_interval = \"61m\""),
+        ("log", "total_burst = 99"),
+        ("log", "total_burst = 10000001"),
+        ("log", "total_rate_max = 0"),
+        ("log", "total_rate_max = 1000001"),
+        ("log", "slow_after = \"9ms\""),
+        ("log", "slow_after = \"61s\""),
+        ("trace", "endpoint = \"collector:4317\""),
+        ("trace", "headers = { \"a b\" = \"c\" }"),
+        ("trace", "sample_one_in = 0"),
+        ("trace", "sample_one_in = 1000001"),
+        ("trace", "service_name = \"\""),
+        ("trace", "timeout = \"99ms\""),
+        ("trace", "timeout = \"61s\""),
     ];
     for (section, line) in outside {
         let header = if section.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use crate::clock;
 use crate::codec::pson::Value;
@@ -276,7 +277,9 @@ impl Inner {
             )?,
             Function::CallEndpoint { name, data } => {
                 let caller = self.identity(device)?;
-                self.endpoints.call(&caller, &name, data.as_ref())?
+                let span = tracing::debug_span!("function", device = device.get());
+                let called = self.endpoints.call(&caller, &name, data.as_ref())?;
+                called.instrument(span).boxed()
             }
             Function::WriteBucket { name, data } => {
                 let owner = self.identity(device)?.owner;
@@ -408,7 +411,7 @@ fn tell(device: DeviceId, answer: Option<Answerer>, outcome: Outcome) {
     match (answer, outcome) {
         (Some(answer), outcome) => answer(outcome),
         (None, Err(Denied { code, text })) => {
-            tracing::debug!(%device, code, %text, "not done, and the device wants no answer");
+            tracing::debug!(device = device.get(), code, %text, "not done, and the device wants no answer");
         }
         (None, Ok(_)) => {}
     }

@@ -19,6 +19,7 @@ use crate::registry::backoff::BackoffError;
 use crate::service::config_file::ConfigFileError;
 use crate::service::passed::PassedError;
 use crate::store::OpenError;
+use crate::trace::TraceError;
 use crate::vault::VaultError;
 
 /// Why the gateway did not start: one line that says what to mend.
@@ -36,6 +37,8 @@ pub enum StartError {
     Keyring(#[from] KeyringError),
     #[error(transparent)]
     Certificate(#[from] CertsError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     #[error(transparent)]
     Tls(#[from] GrpcTlsError),
     #[error(transparent)]

@@ -19,11 +19,13 @@ use crate::grpc::{self, DeviceSettings};
 use crate::handle::Gateway;
 use crate::http;
 use crate::http::iotmp::IotmpDoor;
+use crate::logs::Control;
 use crate::metrics::Meter;
 use crate::service::readiness::Readiness;
 use crate::service::vitals::Vitals;
 use crate::store::Store;
 use crate::stream::hub::Hub;
+use crate::trace::Observer;
 use crate::vault::Vault;
 
 /// What both are made of.
@@ -39,6 +41,8 @@ pub(super) struct Parts {
     pub(super) meter: Meter,
     pub(super) readiness: Readiness,
     pub(super) vitals: Vitals,
+    pub(super) log: Option<Arc<dyn Control>>,
+    pub(super) observer: Observer,
 }
 
 /// Both, as they serve.
@@ -93,6 +97,7 @@ impl Parts {
             meter: self.meter.clone(),
             readiness: self.readiness.clone(),
             vitals: self.vitals.clone(),
+            observer: self.observer.clone(),
         }
     }
 
@@ -117,6 +122,8 @@ impl Parts {
             callers: self.callers,
             access: config.grpc.clone(),
             refusal_for: config.access.refusal_for,
+            log: self.log,
+            observer: self.observer,
             devices,
             meter: self.meter,
             readiness: self.readiness,

@@ -98,8 +98,8 @@ impl Enroller {
         let vault = self.vault.clone();
         self.runtime.spawn(async move {
             match vault.enrol(&gateway, device).await {
-                Ok(()) => tracing::info!(%device, "enrolled: it has a link key of its own"),
-                Err(error) => tracing::warn!(%device, %error, "not enrolled; tried again when it next comes in"),
+                Ok(()) => tracing::info!(device = device.get(), "enrolled: it has a link key of its own"),
+                Err(error) => tracing::warn!(device = device.get(), %error, "not enrolled; tried again when it next comes in"),
             }
         });
     }

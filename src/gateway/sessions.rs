@@ -21,6 +21,7 @@ use crate::session::actor::{Deps, Session, SessionReport};
 use crate::session::asked::Functions;
 use crate::session::{self, AcceptLink};
 use crate::stream::hub::{Hub, Limits};
+use crate::trace::Observer;
 use crate::vault::LiveSecrets;
 
 /// The waiting room of all devices that dial, whichever way they come in.
@@ -65,6 +66,7 @@ pub(super) struct Starter {
     streams: Hub,
     functions: Arc<dyn Functions>,
     meter: Meter,
+    observer: Observer,
 }
 
 impl Starter {
@@ -87,7 +89,13 @@ impl Starter {
             streams,
             functions,
             meter,
+            observer: Observer::silent(),
         }
+    }
+
+    /// Tells this observer of every session.
+    pub(super) fn observed_by(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub(super) fn reporting_to(&self, reports: Recipient<SessionReport>) -> Sessions {
@@ -102,6 +110,7 @@ impl Starter {
                 streams: self.streams.clone(),
                 functions: Arc::clone(&self.functions),
                 meters: session::meters::Meters::new(&self.meter),
+                observer: self.observer.clone(),
             }),
         }
     }

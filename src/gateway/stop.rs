@@ -62,6 +62,12 @@ impl Running {
             Ok(Err(error)) => not_stored(&error.to_string()),
             Err(_) => not_stored("it took longer than the grace time"),
         };
+        // The last of all, for it tells of what came before. It has a bound of its own.
+        let tracer = self.tracer;
+        let flushed = tokio::task::spawn_blocking(move || tracer.shut_down()).await;
+        if let Err(error) = flushed {
+            tracing::error!(%error, "the last spans were not sent");
+        }
         for arbiter in self.arbiters {
             arbiter.stop();
         }

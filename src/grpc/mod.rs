@@ -26,6 +26,8 @@ pub mod ip_config;
 pub mod multi;
 pub mod network;
 mod not_served;
+mod observed;
+pub mod operation;
 pub mod reflection;
 pub mod resource;
 pub mod routes;
@@ -91,10 +93,12 @@ use crate::grpc::device::DeviceService;
 use crate::grpc::fleet::FleetService;
 use crate::grpc::identities::IdentitiesService;
 use crate::grpc::network::NetworkService;
+use crate::grpc::operation::OperationService;
 use crate::grpc::proto::gatehouse::v1::access_server::AccessServer;
 use crate::grpc::proto::gatehouse::v1::approvals_server::ApprovalsServer;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gatehouse::v1::identities_server::IdentitiesServer;
+use crate::grpc::proto::gatehouse::v1::operation_server::OperationServer;
 use crate::grpc::proto::gsdk::admin::admin_server::AdminServer;
 use crate::grpc::proto::gsdk::connect::connect_server::ConnectServer;
 use crate::grpc::proto::gsdk::device::device_server::DeviceServer;
@@ -108,10 +112,12 @@ use crate::grpc::slaves::SlavesService;
 use crate::grpc::ssl::{Roots, Ssl, TlsCredentials};
 use crate::grpc::stop::Stop;
 use crate::handle::Gateway;
+use crate::logs::Control;
 use crate::metrics::{Meter, table};
 use crate::search::udp::Searcher;
 use crate::service::readiness::Readiness;
 use crate::store::Store;
+use crate::trace::Observer;
 use crate::vault::Vault;
 
 /// What the services reach, and how they serve it.
@@ -125,6 +131,9 @@ pub struct Services {
     pub access: config::Grpc,
     /// How long the refusal of a pending device holds when the call does not say.
     pub refusal_for: Duration,
+    /// Who leads the log of the process, if the gateway may ask him.
+    pub log: Option<Arc<dyn Control>>,
+    pub observer: Observer,
     pub devices: DeviceSettings,
     pub meter: Meter,
     pub readiness: Readiness,
@@ -158,6 +167,8 @@ impl Services {
             callers,
             access,
             refusal_for,
+            log,
+            observer,
             devices,
             meter,
             readiness,
@@ -176,8 +187,10 @@ impl Services {
         let identities = IdentitiesService::new(vault, gateway.clone());
         let fleet = FleetService::new(gateway, stop.clone());
         let access = AccessService::new(callers, audit);
+        let operation = OperationService::new(log);
         let routes = Routes::new(guard)
             .counted_by(&meter)
+            .observed_by(observer)
             .with(ConnectServer::new(connect).max_decoding_message_size(size_max))
             .with(DeviceServer::new(device).max_decoding_message_size(size_max))
             .with(NetworkServer::new(network).max_decoding_message_size(size_max))
@@ -187,7 +200,8 @@ impl Services {
             .with(FleetServer::new(fleet).max_decoding_message_size(size_max))
             .with(ApprovalsServer::new(approvals).max_decoding_message_size(size_max))
             .with(IdentitiesServer::new(identities).max_decoding_message_size(size_max))
-            .with(AccessServer::new(access).max_decoding_message_size(size_max));
+            .with(AccessServer::new(access).max_decoding_message_size(size_max))
+            .with(OperationServer::new(operation).max_decoding_message_size(size_max));
         let health = health::server(routes.names(), readiness, stop);
         let routes = routes.with(health);
         reflection::with_reflection(routes.clone()).unwrap_or_else(|error| {

@@ -26,10 +26,13 @@ use crate::grpc::audit;
 use crate::grpc::body::{Ending, Overheard, Watched, Withdrawn, code};
 use crate::grpc::counts::Counts;
 use crate::grpc::generation::{Call, Target};
+use crate::grpc::observed::Observed;
 use crate::metrics::Meter;
+use crate::trace::Observer;
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+/// The answer of a call, as it comes.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// The services of one server, by name. Cheap to clone.
 ///
@@ -39,6 +42,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 #[derive(Clone)]
 pub struct Routes {
     guard: Guard,
+    observer: Observer,
     handlers: Arc<HashMap<&'static str, Handler>>,
     counts: Counts,
 }
@@ -48,6 +52,7 @@ impl Routes {
     pub fn new(guard: Guard) -> Self {
         Self {
             guard,
+            observer: Observer::silent(),
             handlers: Arc::default(),
             counts: Counts::new(&Meter::off()),
         }
@@ -57,6 +62,13 @@ impl Routes {
     #[must_use]
     pub fn counted_by(mut self, meter: &Meter) -> Self {
         self.counts = Counts::new(meter);
+        self
+    }
+
+    /// Tells this observer of every call.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -176,8 +188,22 @@ impl Service<Request<Body>> for Routes {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answer {
-        self.route(request)
+        let (uri, handlers) = (request.uri().clone(), Arc::clone(&self.handlers));
+        let name = move || name(&handlers, uri.path());
+        let observed = Observed::begin(&self.observer, &request, name);
+        observed.watch(self.route(request))
     }
+}
+
+/// The full name of a call, whichever generation of paths it came by; those that are not served
+/// share one, for anybody can make them up.
+fn name(handlers: &HashMap<&'static str, Handler>, path: &str) -> &'static str {
+    let full = || {
+        let call = Call::parse(path)?;
+        let target = call.target(|name| handlers.contains_key(name))?;
+        rule(&format!("{}/{}", target.service, call.method))
+    };
+    full().map_or("unknown", |rule| rule.call)
 }
 
 /// The timer must start with the call and not at the first poll: tonic starts one of its own right

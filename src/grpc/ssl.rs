@@ -233,7 +233,7 @@ where
         (Some(credentials), Ok(())) => confirm(credentials, device, identity).await,
         (Some(credentials), Err(_)) if is_refused => {
             if let Err(why) = credentials.abandon(device, identity).await {
-                tracing::warn!(%device, %why, "a credential that no device has was not forgotten");
+                tracing::warn!(device = device.get(), %why, "a credential that no device has was not forgotten");
             }
             result
         }

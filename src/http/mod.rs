@@ -22,6 +22,7 @@ pub mod hosts;
 pub mod iotmp;
 pub mod lease;
 mod metrics;
+mod observed;
 mod openapi;
 mod pace;
 mod pending;
@@ -60,6 +61,7 @@ use crate::service::readiness::Readiness;
 use crate::service::vitals::Vitals;
 use crate::store::Store;
 use crate::stream::hub::Hub;
+use crate::trace::Observer;
 
 /// What the routes reach, and how they are served.
 pub struct Services {
@@ -80,6 +82,7 @@ pub struct Services {
     pub meter: Meter,
     pub readiness: Readiness,
     pub vitals: Vitals,
+    pub observer: Observer,
 }
 
 /// Starts to serve a gateway to who connects to `listener`: plainly where that is on loopback, over

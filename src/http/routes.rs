@@ -16,8 +16,8 @@ use http::Method;
 
 use crate::http::app::App;
 use crate::http::{
-    assets, buckets, cors, counts, fleet, front, gate, headers, health, iotmp, metrics, openapi,
-    pending, properties, resources, top, whoami,
+    assets, buckets, cors, counts, fleet, front, gate, headers, health, iotmp, metrics, observed,
+    openapi, pending, properties, resources, top, whoami,
 };
 
 /// The routes of one server, as they are gathered.
@@ -79,5 +79,6 @@ pub fn router(routes: Routes, app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), front::front))
         .layer(map_response(headers::secure))
         .layer(from_fn_with_state(Arc::clone(&app), counts::count))
+        .layer(from_fn_with_state(Arc::clone(&app), observed::observe))
         .with_state(app)
 }

@@ -4,6 +4,7 @@
 //! is being opened. Between frames it owns no buffer: all sessions of a thread read into one.
 
 mod io;
+mod observed;
 mod outside;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
 use tracing::Span;
 
+use self::observed::Observed;
 use crate::cause::{Cause, CauseKind};
 use crate::clock;
 use crate::device::{DeviceId, Generation, LinkKind};
@@ -38,6 +40,7 @@ use crate::session::{
 };
 use crate::stream::hub::Hub;
 use crate::time::Instant;
+use crate::trace::Observer;
 
 /// How often one session reads before the others of its thread have their turn.
 const READS_MAX: usize = 4;
@@ -101,6 +104,7 @@ pub struct Deps {
     /// Who does what devices ask.
     pub functions: Arc<dyn Functions>,
     pub meters: Meters,
+    pub observer: Observer,
 }
 
 /// One session. Start it with [`Actor::start_in_arbiter`].
@@ -110,6 +114,8 @@ pub struct Session {
     link: LinkKind,
     peer: SocketAddr,
     device: Option<DeviceId>,
+    /// Until the verdict, and where its span is kept.
+    observed: Option<Box<Observed>>,
     /// An accepted connection sits in the waiting room until it is admitted or ends.
     seat: Option<Seat>,
     socket: Socket,
@@ -210,6 +216,7 @@ impl Session {
             link,
             peer,
             device: None,
+            observed: None,
             seat: None,
             socket,
             unsent: Vec::new(),
@@ -276,7 +283,8 @@ impl Session {
         let meters = &self.guard.deps.meters;
         meters.count(self.link, &self.machine.take_counters());
         for (step, took) in self.machine.take_steps() {
-            meters.step(self.link, step, took);
+            self.guard.deps.meters.step(self.link, step, took);
+            self.observe(step, took);
         }
     }
 
@@ -323,7 +331,12 @@ impl Session {
                 session = Some(ctx.address());
             }
             SessionEvent::Described { .. } | SessionEvent::Slow { .. } => {}
-            SessionEvent::Ended(_) => self.seat = None,
+            SessionEvent::Ended(cause) => {
+                self.seat = None;
+                // A session may end before what led to it was counted.
+                self.count();
+                self.observe_end(cause);
+            }
         }
         self.guard.report(event, session);
     }

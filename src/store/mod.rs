@@ -62,6 +62,7 @@ use crate::registry::{CommitId, StoreChange, Stored};
 use crate::store::inbox::{BucketOrder, Inbox, NotTaken, Pending, PendingProperty, Query, Read};
 use crate::store::points::PendingPoint;
 use crate::store::property::{Properties, PropertyChange};
+use crate::trace::Tracer;
 
 /// So many event numbers are reserved at each start.
 pub const EVENT_BLOCK: u64 = 1_000_000;
@@ -399,6 +400,13 @@ async fn answer_of<T>(
 }
 
 impl Opened {
+    /// Makes a span of each commit.
+    #[must_use]
+    pub fn traced(mut self, tracer: Tracer) -> Self {
+        self.worker.trace_with(tracer);
+        self
+    }
+
     /// Starts the store's thread.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+
 use crate::clock;
 use crate::registry::records::AuditEntry;
 use crate::store::audit::AuditLog;
@@ -26,6 +28,7 @@ use crate::store::points::Points;
 use crate::store::property::PropertyError;
 use crate::store::{Health, OnCommit, export};
 use crate::time::Instant;
+use crate::trace::Tracer;
 
 /// So many events become one batch …
 const BATCH_MAX: usize = 1000;
@@ -68,6 +71,7 @@ pub struct Worker {
     writing: Option<u64>,
     /// Why the store is degraded.
     problem: String,
+    tracer: Tracer,
     _lock: File,
 }
 
@@ -118,8 +122,13 @@ impl Worker {
             points_since: Instant::ZERO,
             writing: None,
             problem: String::new(),
+            tracer: Tracer::off(),
             _lock: found.lock,
         }
+    }
+
+    pub fn trace_with(&mut self, tracer: Tracer) {
+        self.tracer = tracer;
     }
 
     pub fn spawn(
@@ -243,11 +252,23 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes the whole group, has it on the platter, and only then acknowledges any of it.
+    /// A group of changes, if one waits.
     fn commit(&mut self, reports: &Reports) -> Result<(), DiskError> {
         if self.group.is_empty() {
             return Ok(());
         }
+        let changes = i64::try_from(self.group.len()).unwrap_or(i64::MAX);
+        let attributes = || vec![KeyValue::new("changes", changes)];
+        let span = self.tracer.root("store commit", Duration::ZERO, attributes);
+        let done = self.commit_group(reports);
+        if let (Some(span), Err(error)) = (span, &done) {
+            span.failed(&error.to_string());
+        }
+        done
+    }
+
+    /// Writes the whole group, has it on the platter, and only then acknowledges any of it.
+    fn commit_group(&mut self, reports: &Reports) -> Result<(), DiskError> {
         let Some(disk) = &self.disk else {
             let problem = std::mem::take(&mut self.problem);
             self.fail_group(&problem, reports);

@@ -16,6 +16,7 @@ mod hostile;
 mod identity;
 mod iotmp;
 mod likes;
+mod logs;
 mod metrics_faces;
 mod openapi;
 mod outside;

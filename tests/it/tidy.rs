@@ -16,6 +16,8 @@ const PURE: &[&str] = &[
     "metrics",
     "codec",
     "link/expiry.rs",
+    "logs/level.rs",
+    "logs/limit.rs",
     "link/noise.rs",
     "link/noise",
     "link/link_key.rs",
@@ -165,8 +167,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("access", &[]),
     ("identity", &["device"]),
     ("event", &["cause", "device"]),
-    ("config", &["identity", "device", "time"]),
+    ("logs", &["device", "time", "metrics"]),
+    ("config", &["identity", "device", "time", "logs"]),
     ("clock", &["time"]),
+    ("trace", &["config", "clock", "logs", "metrics"]),
     ("metrics", &["time"]),
     ("link", BASE),
     ("codec", BASE),
@@ -209,7 +213,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 const BASE: &[&str] = &[
-    "access", "time", "device", "cause", "identity", "event", "config", "clock", "metrics",
+    "access", "time", "device", "cause", "identity", "event", "config", "clock", "metrics", "logs",
+    "trace",
 ];
 
 fn sources() -> Vec<(String, String)> {

@@ -18,6 +18,7 @@ use crate::grpc::proto::gatehouse::v1::access_client::AccessClient;
 use crate::grpc::proto::gatehouse::v1::approvals_client::ApprovalsClient;
 use crate::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use crate::grpc::proto::gatehouse::v1::identities_client::IdentitiesClient;
+use crate::grpc::proto::gatehouse::v1::operation_client::OperationClient;
 use crate::grpc::proto::gsdk::connect::connect_client::ConnectClient;
 use crate::grpc::proto::gsdk::network::network_client::NetworkClient;
 use crate::grpc::server::MESSAGE_SIZE_MAX;
@@ -57,6 +58,7 @@ services! {
     approvals: ApprovalsClient,
     identities: IdentitiesClient,
     access: AccessClient,
+    operation: OperationClient,
 }
 
 impl Client {

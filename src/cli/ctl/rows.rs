@@ -2,9 +2,9 @@
 
 use super::row::{Field, Row, Value};
 use crate::grpc::proto::gatehouse::v1::{
-    AuditEntry, Cause, Device, Identity, Link, Losses, Origin, PendingDevice, Proof, Refusal, Role,
-    SecretKind, Session, StoredIdentity, Tally, TokenInfo, TopDevice, TopPeer, UnprovenPeer,
-    WhoAmIResponse,
+    AuditEntry, Cause, Device, Identity, Link, LogLevel, Losses, Origin, PendingDevice, Proof,
+    Refusal, Role, SecretKind, Session, StoredIdentity, Tally, TokenInfo, TopDevice, TopPeer,
+    UnprovenPeer, WhoAmIResponse,
 };
 use crate::grpc::proto::gsdk::connect::{
     AcceptFilter, ConnectionMode, DeviceInfo, PendingDeviceInfo, SearchDeviceInfo, SlaveDeviceInfo,
@@ -357,6 +357,17 @@ impl Row for WhoAmIResponse {
     ];
 }
 
+impl Row for LogLevel {
+    const FIELDS: &'static [Field<Self>] = &[
+        Field::shown("level", 20, |log| (&log.level).into()),
+        Field::shown("configured", 20, |log| (&log.configured).into()),
+        Field::shown("returns_after_ms", 16, |log| match log.returns_after_ms {
+            0 => Value::Absent,
+            left => Value::Number(left),
+        }),
+    ];
+}
+
 impl Row for AuditEntry {
     const FIELDS: &'static [Field<Self>] = &[
         Field::shown("number", 10, |entry| Value::Number(entry.number)),
@@ -409,6 +420,7 @@ mod tests {
         check_names::<TokenInfo>();
         check_names::<WhoAmIResponse>();
         check_names::<AuditEntry>();
+        check_names::<LogLevel>();
     }
 
     #[test]

@@ -116,6 +116,7 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         meter: setup.meter,
         readiness: readiness.clone(),
         vitals: Vitals::new(None),
+        observer: crate::trace::Observer::silent(),
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let server = start(services, setup.settings, listener.expect("a free port"));

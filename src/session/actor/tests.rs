@@ -145,6 +145,7 @@ impl Reports {
             streams: hub(),
             functions: Arc::new(Told(mpsc::unbounded_channel().0)),
             meters: Meters::new(&meter),
+            observer: crate::trace::Observer::silent(),
         };
         Self {
             meter,

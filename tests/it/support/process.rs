@@ -127,6 +127,13 @@ impl Process {
         &self.config
     }
 
+    /// Changes its configuration file.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("readable");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&self.config, text.replace(from, to)).expect("written");
+    }
+
     /// What a verb of the binary makes of its arguments and this gateway's data directory.
     pub fn certs(&self, arguments: &[&str]) -> String {
         let data = self.data_dir();

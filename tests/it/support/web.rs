@@ -41,6 +41,13 @@ impl Web {
         soon(path, request.send()).await.expect("an answer")
     }
 
+    /// Reads as a part of a trace of the caller's.
+    pub async fn traced(&self, path: &str, traceparent: &str) -> Response {
+        let request = self.client.get(self.url(path));
+        let request = request.header("traceparent", traceparent);
+        soon(path, request.send()).await.expect("an answer")
+    }
+
     /// Reads JSON that must come.
     pub async fn get(&self, path: &str) -> Json {
         let (status, body) = self.try_get(path).await;
