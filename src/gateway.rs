@@ -195,7 +195,7 @@ impl Running {
             hub,
             store.clone(),
             config.grpc.commands_in_flight_max,
-            config.registry.slow_after,
+            config.log.slow_after,
             Told {
                 meter: &meter,
                 observer: observer.clone(),

@@ -298,11 +298,6 @@ impl Check {
             config.registry.trouble_max,
             1..=100_000,
         );
-        self.time(
-            "registry.slow_after",
-            config.registry.slow_after,
-            SHORTEST..=10 * MINUTE,
-        );
         let advertise = &config.device.advertise;
         if !advertise.is_empty() && !is_host(advertise) {
             self.wrong(

@@ -382,9 +382,6 @@ pub struct Registry {
     pub unproven_max: usize,
     /// Devices whose trouble is remembered, for each minute and kind of trouble.
     pub trouble_max: usize,
-    /// How long a device may take to an answer, or to its Connect, before it counts as slow.
-    #[serde(with = "duration")]
-    pub slow_after: Duration,
 }
 
 impl Default for Registry {
@@ -394,7 +391,6 @@ impl Default for Registry {
             pending_max: 1000,
             unproven_max: 1000,
             trouble_max: 1000,
-            slow_after: Duration::from_secs(1),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Policy {
             dial,
             session,
             functions,
-            registry,
+            log,
             ..
         } = config;
         Self {
@@ -80,7 +80,7 @@ impl Policy {
             connect_deadline: inbound.connect_deadline,
             verdict_deadline: VERDICT_DEADLINE,
             request_deadline: session.request_deadline,
-            slow_after: registry.slow_after,
+            slow_after: log.slow_after,
             body_in_max: session.frame_in_max_bytes,
             frame_out_max: session.frame_out_max_bytes,
             out_buffer_max: session.out_buffer_max_bytes,

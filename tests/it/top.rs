@@ -134,7 +134,7 @@ fn exactly_the_flapping_devices_are_at_the_top_and_the_gauge_agrees() {
 fn a_slow_a_refused_and_a_dead_device_are_told_by_their_measure() {
     run(async {
         let gateway = TestGateway::with(|config| {
-            config.registry.slow_after = Duration::from_millis(100);
+            config.log.slow_after = Duration::from_millis(100);
         })
         .await;
         let mut client = gateway.client().await;
