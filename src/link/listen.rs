@@ -6,10 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
-};
-use futures_util::stream::poll_fn;
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -165,7 +163,6 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// The actor of one listening socket.
 pub struct Listener {
     listener: Arc<TcpListener>,
-    accepting: Option<SpawnHandle>,
     /// Accepted, and waiting for a place in the waiting room.
     held: Option<(TcpStream, SocketAddr)>,
     door: Door,
@@ -209,7 +206,6 @@ impl Listener {
     ) -> Self {
         Self {
             listener: Arc::new(listener),
-            accepting: None,
             held: None,
             door,
             meters,
@@ -218,27 +214,39 @@ impl Listener {
         }
     }
 
-    /// Accepts, beginning with the connection that was held.
+    /// Accepts the next one, unless one is held. One at a time: a stream would yield some more that
+    /// arrived together before it can be cancelled, and there would be nowhere to hold them.
     fn accept(&mut self, ctx: &mut Context<Self>) {
+        if self.held.is_some() {
+            ctx.run_later(HOLD, Self::ask_again);
+            return;
+        }
+        let listener = Arc::clone(&self.listener);
+        let arrival = wrap_future(async move { listener.accept().await });
+        ctx.spawn(arrival.map(|arrival, listener: &mut Self, ctx| listener.arrived(arrival, ctx)));
+    }
+
+    fn ask_again(&mut self, ctx: &mut Context<Self>) {
         if let Some((stream, peer)) = self.held.take() {
-            self.show_in(stream, peer, ctx);
-            if self.held.is_some() {
+            self.show_in(stream, peer);
+        }
+        self.accept(ctx);
+    }
+
+    fn arrived(&mut self, arrival: io::Result<(TcpStream, SocketAddr)>, ctx: &mut Context<Self>) {
+        match arrival {
+            Ok((stream, peer)) => self.show_in(stream, peer),
+            Err(error) => {
+                self.meters.error.increment(1);
+                tracing::warn!(%error, rest = ?REST, "cannot accept, resting");
+                ctx.run_later(REST, Self::accept);
                 return;
             }
         }
-        let listener = Arc::clone(&self.listener);
-        let arrivals = poll_fn(move |task| listener.poll_accept(task).map(Some));
-        self.accepting = Some(ctx.add_stream(arrivals));
+        self.accept(ctx);
     }
 
-    fn rest(&mut self, rest: Duration, ctx: &mut Context<Self>) {
-        if let Some(accepting) = self.accepting.take() {
-            ctx.cancel_future(accepting);
-        }
-        ctx.run_later(rest, Self::accept);
-    }
-
-    fn show_in(&mut self, stream: TcpStream, peer: SocketAddr, ctx: &mut Context<Self>) {
+    fn show_in(&mut self, stream: TcpStream, peer: SocketAddr) {
         let (number, seat) = match self.door.enter(peer.ip(), clock::now().instant) {
             Answer::Seated(number, seat) => {
                 self.meters.seated.increment(1);
@@ -251,7 +259,7 @@ impl Listener {
             Answer::Hold => {
                 self.hold(true);
                 self.held = Some((stream, peer));
-                return self.rest(HOLD, ctx);
+                return;
             }
             Answer::Refused => {
                 self.hold(false);
@@ -289,19 +297,6 @@ impl Actor for Listener {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.accept(ctx);
-    }
-}
-
-impl StreamHandler<io::Result<(TcpStream, SocketAddr)>> for Listener {
-    fn handle(&mut self, arrival: io::Result<(TcpStream, SocketAddr)>, ctx: &mut Self::Context) {
-        match arrival {
-            Ok((stream, peer)) => self.show_in(stream, peer, ctx),
-            Err(error) => {
-                self.meters.error.increment(1);
-                tracing::warn!(%error, rest = ?REST, "cannot accept, resting");
-                self.rest(REST, ctx);
-            }
-        }
     }
 }
 

@@ -7,9 +7,13 @@ use gatehouse::grpc::proto::gsdk::connect::Status;
 use gatehouse::sim::device::Behaviour;
 use gatehouse::sim::spec::Opening;
 
+use tokio::net::TcpStream;
+
 use crate::support::client::{Client, Statuses, allow_all, list};
 use crate::support::device::{self, Device, Event, Spec};
 use crate::support::process::Process;
+use crate::support::scrape::Scrape;
+use crate::support::web::Web;
 use crate::support::{run, soon};
 
 const EACH: u32 = 500;
@@ -125,5 +129,25 @@ fn thousands_of_bad_peers_are_gone_by_their_deadlines_and_disturb_nobody() {
             thrice < most,
             "KiB after each wave: {once}, {twice}, {thrice}"
         );
+    });
+}
+
+#[test]
+fn who_comes_to_a_full_waiting_room_waits_and_is_not_dropped() {
+    run(async {
+        let gateway = Process::start(
+            "inbound.waiting_max = 4\n\
+             inbound.first_byte_deadline = \"1m\"",
+        );
+        let mut silent = Vec::new();
+        for _ in 0..24 {
+            let stream = TcpStream::connect(gateway.aes).await;
+            silent.push(stream.expect("the kernel takes it"));
+        }
+        // All but the last four gave their place to another, in their turn.
+        let evicted = "gatehouse_accepts_total{listener=\"aes\",outcome=\"evicted\"}";
+        let web = Web::new(gateway.http);
+        let in_turn = |scrape: &Scrape| scrape.get(evicted) >= 20.0;
+        Scrape::until(&web, "everybody to have had a turn", in_turn).await;
     });
 }
