@@ -18,6 +18,7 @@ mod iotmp;
 mod likes;
 mod logs;
 mod metrics_faces;
+mod observed;
 mod openapi;
 mod outside;
 mod packaging;
