@@ -335,7 +335,8 @@ async fn open_store(config: &Config) -> Result<(Opened, Stored), StartError> {
         limits: Limits::from(&config.functions),
     };
     let opening = tokio::task::spawn_blocking(move || Store::open(&directory, retention));
-    Ok(opening.await.map_err(|_| StartError::Thread)??)
+    let (opened, stored) = opening.await.map_err(|_| StartError::Thread)??;
+    Ok((opened.keeping_free(config.store.free_min), stored))
 }
 
 fn run_store(

@@ -13,8 +13,8 @@ use crate::access::tokens::{
 };
 use crate::clock;
 use crate::identity::CertificateId;
-use crate::registry::StoreChange;
 use crate::registry::records::{Record, RecordKey};
+use crate::registry::{NotStored, StoreChange};
 use crate::store::Store;
 
 /// Why a token was not made or revoked.
@@ -23,7 +23,7 @@ pub enum TokensError {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("the change could not be stored: {0}")]
-    NotStored(String),
+    NotStored(NotStored),
 }
 
 /// What callers may show now: the tokens, and which certificates were revoked. Whoever judges a

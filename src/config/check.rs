@@ -350,6 +350,7 @@ impl Check {
             config.events.keep_for,
             MINUTE..=3650 * DAY,
         );
+        self.within("store.free_min", config.store.free_min, 0..=1 << 40);
         self.within(
             "access.audit_keep_max",
             config.access.audit_keep_max,

@@ -25,7 +25,7 @@ pub use self::listen::Listen;
 pub use self::sections::{
     Access, Aes, CapabilityNumbers, ClientCertificates, Compat, Device, DeviceCertificates, Dial,
     DialLink, DialRole, Drain, Events, Functions, Grpc, Http, Inbound, Keys, Log, LogFormat,
-    Metrics, Plain, Reconnect, Registry, Search, Session, Stream, Takeover, Tls, TlsVersion,
+    Metrics, Plain, Reconnect, Registry, Search, Session, Store, Stream, Takeover, Tls, TlsVersion,
 };
 pub use self::trace::Trace;
 
@@ -55,6 +55,7 @@ pub struct Config {
     pub drain: Drain,
     pub events: Events,
     pub metrics: Metrics,
+    pub store: Store,
     pub log: Log,
     pub trace: Trace,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -88,6 +89,7 @@ impl Default for Config {
             drain: Drain::default(),
             events: Events::default(),
             metrics: Metrics::default(),
+            store: Store::default(),
             log: Log::default(),
             trace: Trace::default(),
             credential: Vec::new(),

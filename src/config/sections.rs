@@ -567,6 +567,20 @@ impl Default for Metrics {
     }
 }
 
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Bytes; below, what makes the store grow is refused. 0 for no reserve.
+    pub free_min: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { free_min: 64 << 20 }
+    }
+}
+
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

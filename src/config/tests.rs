@@ -175,6 +175,7 @@ fn every_bound_is_watched() {
         ("events", "keep_max = 100000001"),
         ("events", "keep_for = \"59s\""),
         ("events", "keep_for = \"3651d\""),
+        ("store", "free_min = 1099511627777"),
         ("log", "level = \"\""),
         ("log", "level = \"loud\""),
         ("log", "level = \"info,gatehouse=loud\""),

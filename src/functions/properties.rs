@@ -69,7 +69,7 @@ impl Setter {
         // The other end is there for as long as the runtime is.
         let _ = queue.send(written.boxed());
         drop(queue);
-        let ended = |_| PropertyError::NotStored("the gateway is shutting down".to_owned());
+        let ended = |_| PropertyError::NotStored("the gateway is shutting down".into());
         answer.map_err(ended).map(Result::flatten)
     }
 }

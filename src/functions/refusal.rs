@@ -1,5 +1,6 @@
 //! How a device is told that something is not done.
 
+use crate::registry::NotStored;
 use crate::session::asked::Denied;
 use crate::session::requests::RequestError;
 use crate::store::{BucketError, PropertyError};
@@ -28,10 +29,10 @@ pub(super) fn property(error: &PropertyError) -> Denied {
 
 pub(super) fn bucket(error: &BucketError) -> Denied {
     let code = match error {
-        BucketError::TooMany(_) => 507,
+        BucketError::TooMany(_) | BucketError::NotStored(NotStored::NoSpace(_)) => 507,
         BucketError::TooLarge(_) => 413,
         BucketError::BadName => 400,
-        BucketError::Busy | BucketError::NotStored(_) => 503,
+        BucketError::Busy | BucketError::NotStored(NotStored::Other(_)) => 503,
     };
     denied(code, error.to_string())
 }

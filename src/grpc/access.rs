@@ -8,6 +8,7 @@ use crate::access::tokens::{NewToken, Token, TokenError};
 use crate::access::{Caller, Role};
 use crate::callers::audit::Audit;
 use crate::callers::credentials::{Credentials, TokensError, expires_after};
+use crate::grpc::convert::not_stored;
 use crate::grpc::proto::gatehouse::v1 as proto;
 use crate::grpc::proto::gatehouse::v1::access_server::Access;
 use crate::registry::records::AuditEntry;
@@ -132,7 +133,7 @@ fn status(error: TokensError) -> Status {
         TokensError::Token(TokenError::Unknown | TokenError::Expired) => {
             Status::unauthenticated(text)
         }
-        TokensError::NotStored(_) => Status::unavailable(text),
+        TokensError::NotStored(error) => not_stored(&error, text),
     }
 }
 

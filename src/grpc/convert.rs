@@ -15,7 +15,7 @@ use crate::registry::accept_filter::{AcceptFilter, InvalidFilter};
 use crate::registry::hub::{Delivery, TooManySubscribers};
 use crate::registry::records::Slaves;
 use crate::registry::snapshot::{DeviceView, PendingView};
-use crate::registry::{AutoDevice, Command, CommandError};
+use crate::registry::{AutoDevice, Command, CommandError, NotStored};
 use crate::search::message::Found;
 use crate::search::udp::SearchError;
 use crate::time::unix_seconds;
@@ -66,9 +66,19 @@ impl From<CommandError> for Answer {
                 Self::unavailable(format!("Cannot connect to the device: {cause}"))
             }
             CommandError::LimitReached(_) => Self::resource_exhausted(text),
-            CommandError::NotStored(_) | CommandError::ShuttingDown => Self::unavailable(text),
+            CommandError::NotStored(error) => not_stored(&error, text),
+            CommandError::ShuttingDown => Self::unavailable(text),
             CommandError::UnknownDevice(_) | CommandError::NotPending(_) => Self::not_found(text),
         }
+    }
+}
+
+/// That a change is not on disk: both say that it may be tried again, and no space says that
+/// somebody has to make some first.
+pub fn not_stored(error: &NotStored, text: String) -> Answer {
+    match error {
+        NotStored::NoSpace(_) => Answer::resource_exhausted(text),
+        NotStored::Other(_) => Answer::unavailable(text),
     }
 }
 
@@ -543,14 +553,19 @@ mod tests {
                 "Cannot connect to the device: dial_failed: connection refused",
             ),
             (
+                CommandError::NotStored(NotStored::NoSpace("no space".to_owned())),
+                Code::ResourceExhausted,
+                "the change could not be stored: no space",
+            ),
+            (
                 CommandError::LimitReached("full".to_owned()),
                 Code::ResourceExhausted,
                 "full",
             ),
             (
-                CommandError::NotStored("no space".to_owned()),
+                CommandError::NotStored("broken".into()),
                 Code::Unavailable,
-                "the change could not be stored: no space",
+                "the change could not be stored: broken",
             ),
             (
                 CommandError::UnknownDevice(id(7)),

@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::device::DeviceId;
+use crate::grpc::convert::not_stored;
 use crate::grpc::fleet_view;
 use crate::grpc::proto::gatehouse::v1 as wire;
 use crate::grpc::proto::gatehouse::v1::identities_server::Identities;
@@ -200,9 +201,9 @@ impl From<VaultError> for Status {
             VaultError::Configured(_) | VaultError::Enrolling(_) | VaultError::Material(_) => {
                 Self::failed_precondition(text)
             }
-            VaultError::KeyFile(_) | VaultError::NotStored(_) | VaultError::ShuttingDown => {
-                Self::unavailable(text)
-            }
+            VaultError::NotStored(error) => not_stored(&error, text),
+            VaultError::KeyFile(error) if error.is_no_space() => Self::resource_exhausted(text),
+            VaultError::KeyFile(_) | VaultError::ShuttingDown => Self::unavailable(text),
         }
     }
 }

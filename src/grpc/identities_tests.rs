@@ -59,7 +59,7 @@ impl Devices for Doubles {
 impl Fleet for Doubles {
     async fn accept(&self, id: DeviceId) -> Result<(), CommandError> {
         if self.refuses.load(Ordering::SeqCst) {
-            return Err(CommandError::NotStored("disk full".to_owned()));
+            return Err(CommandError::NotStored("disk full".into()));
         }
         self.accepted.lock().unwrap().push(id);
         Ok(())

@@ -97,7 +97,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let name = bucket_of(&user, &bucket)?;
     let deleted = app.services.store.delete_bucket(name).await;
-    deleted.map_err(Problem::unavailable)?;
+    deleted?;
     Ok(StatusCode::NO_CONTENT)
 }
 

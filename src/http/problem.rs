@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::callers::guard;
 use crate::device::DeviceId;
-use crate::registry::CommandError;
 use crate::registry::hub::TooManySubscribers;
+use crate::registry::{CommandError, NotStored};
 
 /// An answer that says what was wrong, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,11 +100,24 @@ impl From<CommandError> for Problem {
             CommandError::CannotConnect(_) => StatusCode::BAD_GATEWAY,
             CommandError::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
             CommandError::UnknownDevice(_) | CommandError::NotPending(_) => StatusCode::NOT_FOUND,
-            CommandError::NotStored(_) | CommandError::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            CommandError::NotStored(ref error) => not_stored(error),
+            CommandError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<NotStored> for Problem {
+    fn from(error: NotStored) -> Self {
+        Self::new(not_stored(&error), error.to_string())
+    }
+}
+
+/// 507 says what is missing, also in the audit log; 503 would say: soon again, by itself.
+const fn not_stored(error: &NotStored) -> StatusCode {
+    match error {
+        NotStored::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+        NotStored::Other(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -36,6 +36,16 @@ pub enum KeyFileError {
     Random(#[from] RandomError),
 }
 
+impl KeyFileError {
+    /// Whether the disk is full.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::File(error) | Self::Sealed(SealedFileError::File(error)) => error.is_no_space(),
+            _ => false,
+        }
+    }
+}
+
 /// Reads all keys; the fleet key whose file name sorts last comes first.
 ///
 /// # Errors

@@ -34,6 +34,12 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// Whether the disk is full.
+    pub fn is_no_space(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+    }
+
     pub fn io(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, verb, source }

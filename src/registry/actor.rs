@@ -20,7 +20,9 @@ use crate::registry::hub::Hub;
 use crate::registry::machine::{Machine, Policy};
 use crate::registry::meters::Observing;
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{Command, CommandError, CommitId, Output, Reply, RequestId, StoreChange};
+use crate::registry::{
+    Command, CommandError, CommitId, NotStored, Output, Reply, RequestId, StoreChange,
+};
 use crate::session::actor::{Session, SessionOrder, SessionReport};
 use crate::session::{DialOrder, SessionCommand, SessionEvent};
 use crate::time::Instant;
@@ -89,7 +91,7 @@ pub struct ReplaceSecrets(pub SharedSecrets);
 /// The store has a change on disk, or says why not.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Committed(pub CommitId, pub Result<(), String>);
+pub struct Committed(pub CommitId, pub Result<(), NotStored>);
 
 /// The rules that hold from now on.
 #[derive(Message)]

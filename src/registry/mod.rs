@@ -105,7 +105,7 @@ pub enum CommandError {
     LimitReached(String),
     /// The store refused the change; it may be tried again.
     #[error("the change could not be stored: {0}")]
-    NotStored(String),
+    NotStored(NotStored),
     /// The listed device is unknown.
     #[error("device {0} is not in the managed list")]
     UnknownDevice(DeviceId),
@@ -114,6 +114,35 @@ pub enum CommandError {
     NotPending(DeviceId),
     #[error("the gateway is shutting down")]
     ShuttingDown,
+}
+
+/// Why a change is not on disk; nothing of it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStored {
+    /// The disk is full, or so nearly that the store keeps the rest for itself. Changes are taken
+    /// again once there is space.
+    #[error("{0}")]
+    NoSpace(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for NotStored {
+    fn from(problem: String) -> Self {
+        Self::Other(problem)
+    }
+}
+
+impl From<NotStored> for String {
+    fn from(error: NotStored) -> Self {
+        error.to_string()
+    }
+}
+
+impl From<&str> for NotStored {
+    fn from(problem: &str) -> Self {
+        Self::Other(problem.to_owned())
+    }
 }
 
 /// What the machine asks of the shell, in this order.

@@ -2,6 +2,7 @@
 
 use crate::codec::pson::Value;
 use crate::device::DeviceId;
+use crate::registry::NotStored;
 use crate::store::property::{NAME_MAX, is_name};
 
 /// The longest value of a point, in bytes of its encoding (PSON v2): 32 KiB, as much as a device
@@ -69,7 +70,7 @@ pub enum BucketError {
     Busy,
     /// The disk refuses, or the store is closed.
     #[error("the point was not stored: {0}")]
-    NotStored(String),
+    NotStored(NotStored),
 }
 
 impl BucketName {

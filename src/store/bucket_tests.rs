@@ -229,7 +229,7 @@ fn a_deleted_bucket_is_gone_and_can_be_begun_again() {
     let closed = wait(store.append_point(heat.clone(), point(2, 2)));
     assert_eq!(
         closed,
-        Err(BucketError::NotStored("the store is closed".to_owned()))
+        Err(BucketError::NotStored("the store is closed".into()))
     );
     assert!(wait(store.delete_bucket(heat.clone())).is_err());
     let (store, _, _) = open(directory.path());
@@ -287,7 +287,7 @@ fn more_than_can_wait_is_refused() {
     let (opened, _) = Store::open(directory.path(), RETENTION).expect("the store opens");
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
-    let on_commit = move |_: CommitId, _: Result<(), String>| {
+    let on_commit = move |_: CommitId, _: Result<(), NotStored>| {
         // The thread stands here until the test lets it go on.
         let _ = held.lock().expect("no panic").recv();
     };
@@ -321,7 +321,7 @@ fn more_than_can_wait_is_refused() {
 fn a_store_that_does_not_work_fails_points_and_nothing_later() {
     let directory = tempfile::tempdir().expect("a directory");
     let (opened, _) = Store::open(directory.path(), RETENTION).expect("the store opens");
-    let on_commit = |id: CommitId, _: Result<(), String>| {
+    let on_commit = |id: CommitId, _: Result<(), NotStored>| {
         assert_ne!(id, CommitId(13), "a panic for the test");
     };
     let store = opened.run(on_commit).expect("a thread");
@@ -339,7 +339,10 @@ fn a_store_that_does_not_work_fails_points_and_nothing_later() {
         let BucketError::NotStored(problem) = answer else {
             panic!("{answer}");
         };
-        assert!(problem.contains("a panic for the test"), "{problem}");
+        assert!(
+            problem.to_string().contains("a panic for the test"),
+            "{problem}"
+        );
     }
     let mut expected = series(0..3);
     expected.extend(first.is_ok().then(|| point(7, 7)));

@@ -4,6 +4,7 @@ pub mod points;
 pub mod properties;
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
@@ -12,8 +13,8 @@ use sled::{Batch as TreeWrites, Db, IVec, Transactional, Tree};
 
 use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
-use crate::registry::StoreChange;
 use crate::registry::records::{AuditEntry, Record};
+use crate::registry::{NotStored, StoreChange};
 use crate::store::bucket_index::Index;
 use crate::store::coverage::{self, Batch, Coverage, Run};
 use crate::store::desired::Desired;
@@ -47,6 +48,9 @@ pub enum DiskError {
     /// The operating system refused: the contents may be sound.
     #[error("{0}")]
     Refused(String),
+    /// The disk is full.
+    #[error("{0}")]
+    NoSpace(String),
     /// The contents are damaged.
     #[error("{0}")]
     Damaged(String),
@@ -55,6 +59,7 @@ pub enum DiskError {
 impl From<sled::Error> for DiskError {
     fn from(error: sled::Error) -> Self {
         match &error {
+            sled::Error::Io(io) if is_no_space(io) => Self::NoSpace(error.to_string()),
             // sled makes up an error without a number when another process holds its lock.
             sled::Error::Io(io)
                 if io.raw_os_error().is_some() || io.to_string().contains("acquire lock") =>
@@ -68,8 +73,34 @@ impl From<sled::Error> for DiskError {
 
 impl From<std::io::Error> for DiskError {
     fn from(error: std::io::Error) -> Self {
-        Self::Refused(error.to_string())
+        match is_no_space(&error) {
+            true => Self::NoSpace(error.to_string()),
+            false => Self::Refused(error.to_string()),
+        }
     }
+}
+
+impl From<DiskError> for NotStored {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::NoSpace(problem) => Self::NoSpace(problem),
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<&NotStored> for DiskError {
+    fn from(problem: &NotStored) -> Self {
+        match problem {
+            NotStored::NoSpace(problem) => Self::NoSpace(problem.clone()),
+            NotStored::Other(problem) => Self::Refused(problem.clone()),
+        }
+    }
+}
+
+fn is_no_space(error: &std::io::Error) -> bool {
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+    full.contains(&error.kind())
 }
 
 /// What a store held when it was opened. What does not decode was set aside.

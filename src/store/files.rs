@@ -134,6 +134,31 @@ pub fn copy_lines(
     Ok(())
 }
 
+/// The bytes that are free for us on the file system of this directory.
+///
+/// # Errors
+/// What the operating system says.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let told = nix::sys::statvfs::statvfs(directory)?;
+    Ok(told.blocks_available().saturating_mul(told.fragment_size()))
+}
+
+/// The bytes of the files in a directory, and in those in it.
+///
+/// # Errors
+/// What the operating system says.
+pub fn size(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += match entry.file_type()?.is_dir() {
+            true => size(&entry.path())?,
+            false => entry.metadata()?.len(),
+        };
+    }
+    Ok(bytes)
+}
+
 /// Has the names in a directory on disk.
 ///
 /// # Errors

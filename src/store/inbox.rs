@@ -10,7 +10,7 @@ use crate::device::DeviceId;
 use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
-use crate::registry::{CommitId, StoreChange};
+use crate::registry::{CommitId, NotStored, StoreChange};
 use crate::store::Health;
 use crate::store::audit::AUDIT_WAITING_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
@@ -39,7 +39,7 @@ pub const POINT_BYTES_MAX: usize = 16 << 20;
 pub enum Pending {
     /// The registry is told, through [`OnCommit`](crate::store::OnCommit).
     Registry(CommitId, StoreChange),
-    Caller(StoreChange, oneshot::Sender<Result<(), String>>),
+    Caller(StoreChange, oneshot::Sender<Result<(), NotStored>>),
     Property(PendingProperty),
 }
 
@@ -53,7 +53,7 @@ pub struct PendingProperty {
 /// What is to be done with a bucket.
 pub enum BucketOrder {
     Append(PendingPoint),
-    Delete(BucketName, oneshot::Sender<Result<(), String>>),
+    Delete(BucketName, oneshot::Sender<Result<(), NotStored>>),
 }
 
 /// A question for one property.
@@ -129,6 +129,12 @@ pub enum NotTaken {
     Closed,
     #[error("too much is waiting for the store; try again later")]
     Full,
+}
+
+impl From<NotTaken> for NotStored {
+    fn from(error: NotTaken) -> Self {
+        Self::Other(error.to_string())
+    }
 }
 
 impl Inbox {

@@ -28,6 +28,7 @@ mod open;
 mod points;
 pub mod property;
 pub mod record;
+pub mod space;
 mod stored_record;
 mod worker;
 mod writes;
@@ -58,7 +59,7 @@ use crate::device::DeviceId;
 use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
-use crate::registry::{CommitId, StoreChange, Stored};
+use crate::registry::{CommitId, NotStored, StoreChange, Stored};
 use crate::store::inbox::{BucketOrder, Inbox, NotTaken, Pending, PendingProperty, Query, Read};
 use crate::store::points::PendingPoint;
 use crate::store::property::{Properties, PropertyChange};
@@ -74,7 +75,7 @@ pub const HISTORY_MAX: usize = 65_536;
 const NO_ANSWER: &str = "the store did not answer";
 
 /// Told once for each change given to [`Store::apply`]: whether it is on disk.
-pub type OnCommit = Arc<dyn Fn(CommitId, Result<(), String>) + Send + Sync>;
+pub type OnCommit = Arc<dyn Fn(CommitId, Result<(), NotStored>) + Send + Sync>;
 
 /// Cheap to clone; every clone reaches the same store. Once the last one is dropped the store
 /// finishes what waits and ends by itself; [`Store::close`] waits for that.
@@ -102,6 +103,8 @@ pub struct Opened {
 pub enum Health {
     #[default]
     Good,
+    /// The disk is full, or nearly: changes fail for this reason until there is space.
+    NoSpace(String),
     /// Changes fail for this reason; the store tries to open its files again.
     Degraded(String),
     Closed,
@@ -139,7 +142,7 @@ impl Store {
     pub fn apply(&self, id: CommitId, change: StoreChange) {
         let pending = Pending::Registry(id, change);
         if let Err(error) = self.shared.inbox.put_change(pending) {
-            (self.shared.on_commit)(id, Err(error.to_string()));
+            (self.shared.on_commit)(id, Err(error.into()));
         }
     }
 
@@ -148,11 +151,11 @@ impl Store {
     /// for makes no difference to it.
     ///
     /// # Errors
-    /// A text when the disk refuses, too much waits, or the store is closed.
+    /// [`NotStored`] when the disk refuses, too much waits, or the store is closed.
     pub fn commit(
         &self,
         change: StoreChange,
-    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    ) -> impl Future<Output = Result<(), NotStored>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         let taken = self
             .shared
@@ -244,11 +247,11 @@ impl Store {
                 answer,
             });
             let taken = self.shared.inbox.put_change(pending);
-            taken.map_err(|error| PropertyError::NotStored(error.to_string()))
+            taken.map_err(|error| PropertyError::NotStored(error.into()))
         });
         async {
             taken?;
-            let unanswered = |_| Err(PropertyError::NotStored(NO_ANSWER.to_owned()));
+            let unanswered = |_| Err(PropertyError::NotStored(NO_ANSWER.into()));
             answered.await.unwrap_or_else(unanswered)
         }
     }
@@ -302,12 +305,12 @@ impl Store {
             let taken = self.shared.inbox.put_bucket(BucketOrder::Append(point));
             taken.map_err(|error| match error {
                 NotTaken::Full => BucketError::Busy,
-                NotTaken::Closed => BucketError::NotStored(error.to_string()),
+                NotTaken::Closed => BucketError::NotStored(error.into()),
             })
         });
         async {
             taken?;
-            let unanswered = |_| Err(BucketError::NotStored(NO_ANSWER.to_owned()));
+            let unanswered = |_| Err(BucketError::NotStored(NO_ANSWER.into()));
             answered.await.unwrap_or_else(unanswered)
         }
     }
@@ -350,11 +353,11 @@ impl Store {
     /// where there is no such bucket.
     ///
     /// # Errors
-    /// A text when the disk refuses, too much waits, or the store is closed.
+    /// [`NotStored`] when the disk refuses, too much waits, or the store is closed.
     pub fn delete_bucket(
         &self,
         bucket: BucketName,
-    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    ) -> impl Future<Output = Result<(), NotStored>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         let order = BucketOrder::Delete(bucket, answer);
         answer_of(self.shared.inbox.put_bucket(order), answered)
@@ -390,13 +393,13 @@ impl Store {
     }
 }
 
-async fn answer_of<T>(
+async fn answer_of<T, E: From<String>>(
     taken: Result<(), NotTaken>,
-    answered: oneshot::Receiver<Result<T, String>>,
-) -> Result<T, String> {
+    answered: oneshot::Receiver<Result<T, E>>,
+) -> Result<T, E> {
     taken.map_err(|error| error.to_string())?;
     let answered = answered.await;
-    answered.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
+    answered.unwrap_or_else(|_| Err(NO_ANSWER.to_owned().into()))
 }
 
 impl Opened {
@@ -407,13 +410,21 @@ impl Opened {
         self
     }
 
+    /// Has the store refuse what makes it grow while fewer bytes than this are free on its file
+    /// system; 0, as without this, for no such reserve.
+    #[must_use]
+    pub fn keeping_free(mut self, free_min: u64) -> Self {
+        self.worker.keep_free(free_min);
+        self
+    }
+
     /// Starts the store's thread.
     ///
     /// # Errors
     /// A text when the operating system refuses a thread.
     pub fn run(
         self,
-        on_commit: impl Fn(CommitId, Result<(), String>) + Send + Sync + 'static,
+        on_commit: impl Fn(CommitId, Result<(), NotStored>) + Send + Sync + 'static,
     ) -> Result<Store, String> {
         let inbox = Arc::new(Inbox::default());
         let on_commit: OnCommit = Arc::new(on_commit);

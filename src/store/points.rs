@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
+use crate::registry::NotStored;
 use crate::store::bucket::{
     BucketError, BucketInfo, BucketName, POINT_MAX_BYTES, POINTS_MAX, Point, Range,
 };
@@ -68,6 +69,14 @@ impl PendingPoint {
     }
 }
 
+impl PendingPoint {
+    /// Tells who waits that it is not stored.
+    pub fn refuse(self, problem: NotStored) {
+        // Who asked may have gone away meanwhile.
+        let _ = self.answer.send(Err(BucketError::NotStored(problem)));
+    }
+}
+
 impl Points {
     pub fn new(limits: Limits, index: Index) -> Self {
         Self {
@@ -96,10 +105,10 @@ impl Points {
     }
 
     /// Tells all who wait that the disk refuses.
-    pub fn fail(&mut self, problem: &str) {
+    pub fn fail(&mut self, problem: &NotStored) {
         self.refused.clear();
         for point in self.gathered.drain(..) {
-            let error = BucketError::NotStored(problem.to_owned());
+            let error = BucketError::NotStored(problem.clone());
             let _ = point.answer.send(Err(error));
         }
     }

@@ -5,6 +5,7 @@ use prost::Message;
 use crate::codec::pson::{Value, Version};
 use crate::codec::reader::Reader;
 use crate::device::DeviceId;
+use crate::registry::NotStored;
 use crate::store::record::{RecordError, device_id, device_key, proto};
 
 /// The longest name of a property or a bucket, in characters.
@@ -23,7 +24,7 @@ pub enum PropertyError {
     BadName,
     /// The disk refuses, too much waits for it, or the store is closed.
     #[error("the property was not stored: {0}")]
-    NotStored(String),
+    NotStored(NotStored),
 }
 
 impl PropertyError {
@@ -33,7 +34,8 @@ impl PropertyError {
             Self::TooMany(_) => 507,
             Self::TooLarge { .. } => 413,
             Self::BadName => 400,
-            Self::NotStored(_) => 503,
+            Self::NotStored(NotStored::NoSpace(_)) => 507,
+            Self::NotStored(NotStored::Other(_)) => 503,
         }
     }
 }

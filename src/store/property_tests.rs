@@ -51,7 +51,7 @@ fn a_property_is_what_was_acknowledged_last() {
     store.close().expect("the store closes");
     assert!(wait(store.property(id(7), "b")).is_err());
     assert!(wait(store.properties(id(7))).is_err());
-    let closed = PropertyError::NotStored("the store is closed".to_owned());
+    let closed = PropertyError::NotStored("the store is closed".into());
     assert_eq!(set(&store, 7, "a", 1), Err(closed));
 }
 
@@ -182,7 +182,7 @@ fn changes_of_properties_stand_in_the_order_of_all_changes() {
     let (told, commits) = channel();
     let copies = tempfile::tempdir().expect("a directory");
     let (from, to) = (directory.path().to_owned(), copies.path().to_owned());
-    let on_commit = move |id: CommitId, result: Result<(), String>| {
+    let on_commit = move |id: CommitId, result: Result<(), NotStored>| {
         copy(&from, &to.join(id.0.to_string()));
         told.send((id, result)).unwrap_or_default();
     };
@@ -215,7 +215,7 @@ fn changes_of_properties_stand_in_the_order_of_all_changes() {
 fn a_store_that_does_not_work_says_so_and_works_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let (opened, _) = Store::open(directory.path(), RETENTION).expect("the store opens");
-    let on_commit = |id: CommitId, _: Result<(), String>| {
+    let on_commit = |id: CommitId, _: Result<(), NotStored>| {
         assert_ne!(id, CommitId(13), "a panic for the test");
     };
     let store = opened.run(on_commit).expect("a thread");

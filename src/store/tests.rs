@@ -32,7 +32,7 @@ pub(super) const RETENTION: Retention = Retention {
     },
 };
 
-pub(super) type Commits = Receiver<(CommitId, Result<(), String>)>;
+pub(super) type Commits = Receiver<(CommitId, Result<(), NotStored>)>;
 
 pub(super) fn open_with(directory: &Path, retention: Retention) -> (Store, Stored, Commits) {
     let (opened, stored) = Store::open(directory, retention).expect("the store opens");
@@ -69,7 +69,7 @@ pub(super) fn put(ids: impl IntoIterator<Item = u32>) -> StoreChange {
     StoreChange::PutDevices(devices(ids))
 }
 
-fn apply(store: &Store, commits: &Commits, change: StoreChange) -> Result<(), String> {
+fn apply(store: &Store, commits: &Commits, change: StoreChange) -> Result<(), NotStored> {
     store.apply(CommitId(1), change);
     commits.recv().expect("each change is told of").1
 }
@@ -213,7 +213,7 @@ fn a_copy_made_at_an_acknowledgement_has_what_was_acknowledged() {
     let (opened, _) = Store::open(directory.path(), RETENTION).expect("the store opens");
     let (from, to) = (directory.path().to_owned(), copies.path().to_owned());
     let (told, commits) = channel();
-    let on_commit = move |id: CommitId, result: Result<(), String>| {
+    let on_commit = move |id: CommitId, result: Result<(), NotStored>| {
         if id.0.is_multiple_of(10) {
             copy(&from, &to.join(id.0.to_string()));
         }
@@ -375,7 +375,7 @@ fn commits_of_callers_and_of_the_registry_are_in_one_order() {
     store.close().expect("the store closes");
     assert_eq!(look(directory.path()).records, [slaves(8, [1])]);
     let closed = wait(store.commit(put([1])));
-    assert_eq!(closed, Err("the store is closed".to_owned()));
+    assert_eq!(closed, Err("the store is closed".into()));
 }
 
 #[test]
@@ -681,7 +681,7 @@ fn a_panic_fails_what_was_on_its_way_and_nothing_later() {
     let directory = tempfile::tempdir().expect("a directory");
     let (opened, _) = Store::open(directory.path(), RETENTION).expect("the store opens");
     let (told, commits) = channel();
-    let on_commit = move |id: CommitId, result: Result<(), String>| {
+    let on_commit = move |id: CommitId, result: Result<(), NotStored>| {
         assert_ne!(id, CommitId(13), "a panic for the test");
         told.send((id, result)).unwrap_or_default();
     };
@@ -714,9 +714,9 @@ fn a_store_that_is_closed_says_so() {
     assert_eq!(store.close(), Ok(()));
     assert_eq!(
         apply(&store, &commits, put([1])),
-        Err("the store is closed".to_owned())
+        Err("the store is closed".into())
     );
-    assert_eq!(history(&store, 0, 1), Err("the store is closed".to_owned()));
+    assert_eq!(history(&store, 0, 1), Err("the store is closed".into()));
     store.append_events(vec![event(1)]);
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod outage;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 
 use crate::clock;
+use crate::registry::NotStored;
 use crate::registry::records::AuditEntry;
 use crate::store::audit::AuditLog;
 use crate::store::coverage::{self, Coverage, Retention};
@@ -26,7 +28,8 @@ use crate::store::inbox::{Inbox, Pending, PendingProperty, Work};
 use crate::store::open::{self, Found};
 use crate::store::points::Points;
 use crate::store::property::PropertyError;
-use crate::store::{Health, OnCommit, export};
+use crate::store::space::{Room, Space};
+use crate::store::{OnCommit, export};
 use crate::time::Instant;
 use crate::trace::Tracer;
 
@@ -37,16 +40,17 @@ const GATHER: Duration = Duration::from_millis(50);
 /// So long after a change of a property the export is written: it has all of them, and devices
 /// may change some all the time.
 const PROPERTIES_APART: Duration = Duration::from_secs(300);
-/// So long after a failure the files are opened again; doubled each time …
-const REOPEN_MIN: Duration = Duration::from_millis(100);
-/// … up to this.
-const REOPEN_MAX: Duration = Duration::from_secs(10);
 
 pub struct Worker {
     layout: Layout,
     retention: Retention,
     /// `None` while the store is degraded.
     disk: Option<Disk>,
+    /// Files that a full disk made unusable for writing: they can still be read.
+    reading: Option<Disk>,
+    space: Space,
+    /// When the free space is to be looked at again.
+    measure_at: Instant,
     desired: Desired,
     coverage: Coverage,
     gathered: Gathered,
@@ -61,7 +65,7 @@ pub struct Worker {
     reopen_at: Instant,
     reopen_after: Duration,
     /// Changes of the group that is being written.
-    group: VecDeque<Pending>,
+    group: VecDeque<Grouped>,
     /// What was there before the changes of properties that are on their way to the disk.
     before: Vec<Before>,
     points: Points,
@@ -70,9 +74,15 @@ pub struct Worker {
     /// The batch of events that is being written.
     writing: Option<u64>,
     /// Why the store is degraded.
-    problem: String,
+    problem: NotStored,
     tracer: Tracer,
     _lock: File,
+}
+
+/// A change of a group, and why it is not made, though the disk works.
+struct Grouped {
+    pending: Pending,
+    refused: Option<NotStored>,
 }
 
 /// What the worker reports to.
@@ -82,7 +92,7 @@ struct Reports {
 }
 
 impl Reports {
-    fn tell(&self, pending: Pending, result: Result<(), String>) {
+    fn tell(&self, pending: Pending, result: Result<(), NotStored>) {
         // Who asked may have gone away meanwhile.
         match pending {
             Pending::Registry(id, _) => (self.on_commit)(id, result),
@@ -106,6 +116,9 @@ impl Worker {
             layout: found.layout,
             retention,
             disk: Some(found.disk),
+            reading: None,
+            space: Space::default(),
+            measure_at: Instant::ZERO,
             desired: found.desired,
             coverage: found.coverage,
             gathered: Gathered::default(),
@@ -115,13 +128,13 @@ impl Worker {
             export,
             properties_since: None,
             reopen_at: Instant::ZERO,
-            reopen_after: REOPEN_MIN,
+            reopen_after: outage::REOPEN_MIN,
             group: VecDeque::new(),
             before: Vec::new(),
             points: Points::new(retention.limits, found.buckets),
             points_since: Instant::ZERO,
             writing: None,
-            problem: String::new(),
+            problem: NotStored::Other(String::new()),
             tracer: Tracer::off(),
             _lock: found.lock,
         }
@@ -129,6 +142,11 @@ impl Worker {
 
     pub fn trace_with(&mut self, tracer: Tracer) {
         self.tracer = tracer;
+    }
+
+    /// Below so many free bytes what makes the store grow is refused.
+    pub fn keep_free(&mut self, free_min: u64) {
+        self.space = Space::new(free_min);
     }
 
     pub fn spawn(
@@ -160,7 +178,12 @@ impl Worker {
         let closing = work.closing;
         self.take_events(work.events);
         self.take_audit(work.audit);
-        self.group.extend(work.changes);
+        let group = work.changes.into_iter().map(|pending| Grouped {
+            pending,
+            refused: None,
+        });
+        self.group.extend(group);
+        self.measure(reports);
         self.guarded(reports, |worker| worker.reopen(closing, reports));
         self.guarded(reports, |worker| worker.commit(reports));
         self.guarded(reports, |worker| worker.write_audit(closing));
@@ -190,66 +213,10 @@ impl Worker {
     ) {
         let problem = match catch_unwind(AssertUnwindSafe(|| step(self))) {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => open::panic_text(&*panic),
+            Ok(Err(error)) => error.into(),
+            Err(panic) => open::panic_text(&*panic).into(),
         };
         self.degrade(problem, reports);
-    }
-
-    fn degrade(&mut self, problem: String, reports: &Reports) {
-        tracing::error!(%problem, again_in = ?self.reopen_after, "the store does not work; its files will be opened again");
-        // sled writes while it is dropped, and can panic over what made it fail.
-        let disk = self.disk.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(disk))).is_err() {
-            tracing::error!("the store panicked again while it was closed");
-        }
-        if let Some(first) = self.writing.take() {
-            self.coverage.take_back(first);
-        }
-        self.reopen_at = clock::now().instant + self.reopen_after;
-        self.reopen_after = (self.reopen_after * 2).min(REOPEN_MAX);
-        self.fail_group(&problem, reports);
-        self.points.fail(&problem);
-        self.problem.clone_from(&problem);
-        reports.inbox.set_health(Health::Degraded(problem));
-    }
-
-    fn fail_group(&mut self, problem: &str, reports: &Reports) {
-        while let Some(pending) = self.group.pop_front() {
-            reports.tell(pending, Err(problem.to_owned()));
-        }
-    }
-
-    /// Opens the files again if that is due. What is found there may be more than was
-    /// acknowledged or, of events, less; both are put right before anything else is written.
-    fn reopen(&mut self, closing: bool, reports: &Reports) -> Result<(), DiskError> {
-        let due = closing || self.reopen_at <= clock::now().instant;
-        if self.disk.is_some() || !due {
-            return Ok(());
-        }
-        let (disk, loaded) = open::open_guarded(&self.layout.store())?;
-        let repair = self.desired.repair(&loaded.desired);
-        repair
-            .changes
-            .iter()
-            .try_for_each(|change| disk.apply(change))?;
-        disk.remove_identities(&repair.stray_identities)?;
-        disk.take_back(&self.before)?;
-        if loaded.desired.groups < self.desired.groups {
-            open::restore_properties(&self.layout, &disk, loaded.desired.groups)?;
-        }
-        disk.count_groups(self.desired.groups)?;
-        let mut stray = self.coverage.reconcile(&loaded.batches);
-        stray.extend(loaded.damaged_batches);
-        disk.drop_batches(&stray, &self.coverage)?;
-        disk.sync()?;
-        self.before.clear();
-        self.points.found(loaded.buckets);
-        tracing::info!("the store works again");
-        self.disk = Some(disk);
-        self.reopen_after = REOPEN_MIN;
-        reports.inbox.set_health(Health::Good);
-        Ok(())
     }
 
     /// A group of changes, if one waits.
@@ -269,14 +236,28 @@ impl Worker {
 
     /// Writes the whole group, has it on the platter, and only then acknowledges any of it.
     fn commit_group(&mut self, reports: &Reports) -> Result<(), DiskError> {
-        let Some(disk) = &self.disk else {
-            let problem = std::mem::take(&mut self.problem);
+        if self.disk.is_none() {
+            let problem = self.problem.clone();
             self.fail_group(&problem, reports);
-            self.problem = problem;
             return Ok(());
-        };
-        for pending in &mut self.group {
-            match pending {
+        }
+        for grouped in &mut self.group {
+            grouped.refused = admitted(&self.space, &grouped.pending).err();
+        }
+        if self.group.iter().any(|grouped| grouped.refused.is_none()) {
+            self.write_group()?;
+        }
+        while let Some(Grouped { pending, refused }) = self.group.pop_front() {
+            reports.tell(pending, refused.map_or(Ok(()), Err));
+        }
+        Ok(())
+    }
+
+    fn write_group(&mut self) -> Result<(), DiskError> {
+        let disk = answers::working(&self.disk, &self.problem)?;
+        let admitted = |grouped: &&mut Grouped| grouped.refused.is_none();
+        for grouped in self.group.iter_mut().filter(admitted) {
+            match &mut grouped.pending {
                 Pending::Registry(_, change) | Pending::Caller(change, _) => disk.apply(change)?,
                 Pending::Property(property) => {
                     let max = self.retention.limits.properties_max;
@@ -292,8 +273,9 @@ impl Worker {
         self.desired.groups += 1;
         self.before.clear();
         let now = clock::now().instant;
-        for pending in &self.group {
-            match pending {
+        let admitted = |grouped: &&Grouped| grouped.refused.is_none();
+        for grouped in self.group.iter().filter(admitted) {
+            match &grouped.pending {
                 Pending::Registry(_, change) | Pending::Caller(change, _) => {
                     self.desired.apply(change);
                     self.export.changed(now);
@@ -302,9 +284,6 @@ impl Worker {
                     self.properties_since.get_or_insert(now);
                 }
             }
-        }
-        while let Some(pending) = self.group.pop_front() {
-            reports.tell(pending, Ok(()));
         }
         Ok(())
     }
@@ -323,7 +302,7 @@ impl Worker {
     }
 
     fn write_events(&mut self, closing: bool) -> Result<(), DiskError> {
-        let Some(disk) = &self.disk else {
+        let Some(disk) = self.disk.as_ref().filter(|_| closing || self.has_room()) else {
             return Ok(());
         };
         let now = clock::now();
@@ -368,7 +347,8 @@ impl Worker {
 
     fn write_audit(&mut self, now: bool) -> Result<(), DiskError> {
         let due = now || self.audit_since + GATHER <= clock::now().instant;
-        let Some(disk) = self.disk.as_ref().filter(|_| due && !self.audit.is_empty()) else {
+        let due = due && !self.audit.is_empty() && self.space.room() != Room::Out;
+        let Some(disk) = self.disk.as_ref().filter(|_| due) else {
             return Ok(());
         };
         disk.write_audit(self.audit.waiting(), self.audit.trimmed())?;
@@ -398,7 +378,7 @@ impl Worker {
             self.export.changed(now);
         }
         let due = self.export.due().is_some_and(|due| closing || due <= now);
-        if !due {
+        if !due || !(closing || self.has_room()) {
             return;
         }
         let path = self.layout.export();
@@ -425,8 +405,10 @@ impl Worker {
 
     /// How long there is nothing to do unless something comes.
     fn pause(&self) -> Option<Duration> {
-        let events = (!self.gathered.is_empty()).then(|| self.gathered_since + GATHER);
-        let audit = (!self.audit.is_empty()).then(|| self.audit_since + GATHER);
+        let has_room = self.has_room();
+        let events = (has_room && !self.gathered.is_empty()).then(|| self.gathered_since + GATHER);
+        let audit = !self.audit.is_empty() && self.space.room() != Room::Out;
+        let audit = audit.then(|| self.audit_since + GATHER);
         let points = (!self.points.is_empty()).then(|| self.points_since + GATHER);
         let write = match &self.disk {
             Some(_) => events.into_iter().chain(audit).chain(points).min(),
@@ -435,18 +417,38 @@ impl Worker {
         let properties = self.properties_since.filter(|_| self.disk.is_some());
         let properties = properties.map(|since| since + PROPERTIES_APART);
         let exports = self.export.due().into_iter().chain(properties);
-        let next = write.into_iter().chain(exports).min()?;
+        let exports = exports.filter(|_| has_room);
+        let next = write
+            .into_iter()
+            .chain(exports)
+            .fold(self.look(), Instant::min);
         Some(next.since(clock::now().instant))
+    }
+
+    /// Whether what makes the store grow is written; it waits otherwise.
+    fn has_room(&self) -> bool {
+        self.space.room() == Room::Ample
     }
 
     fn outcome(&self) -> Result<(), String> {
         if self.disk.is_none() {
-            return Err(self.problem.clone());
+            return Err(self.problem.to_string());
         }
         if self.export.is_pending() {
             return Err("the export was not written".to_owned());
         }
         Ok(())
+    }
+}
+
+/// Whether there is space for this change.
+fn admitted(space: &Space, pending: &Pending) -> Result<(), NotStored> {
+    match pending {
+        Pending::Registry(_, change) | Pending::Caller(change, _) => space.admits(change),
+        Pending::Property(property) => match property.change.pson {
+            Some(_) => space.admits_growth(),
+            None => space.admits_removal(),
+        },
     }
 }
 
@@ -456,7 +458,7 @@ struct Ended<'a>(&'a Reports);
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         for pending in self.0.inbox.end().changes {
-            self.0.tell(pending, Err("the store has ended".to_owned()));
+            self.0.tell(pending, Err("the store has ended".into()));
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::device::DeviceId;
 use crate::identity::Identity;
 use crate::link::key_files::KeyFileError;
 use crate::link::keyring::KeyringError;
+use crate::registry::NotStored;
 use crate::vault::SecretKind;
 
 /// Why nothing was changed.
@@ -34,7 +35,7 @@ pub enum VaultError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error("the change could not be stored: {0}")]
-    NotStored(String),
+    NotStored(NotStored),
     #[error("the gateway is shutting down")]
     ShuttingDown,
 }

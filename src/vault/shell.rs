@@ -15,8 +15,8 @@ use crate::identity::{Basis, Identity};
 use crate::link::key_files::{self, KeyFileError};
 use crate::link::keyring::{Certificates, Credential, Keyring};
 use crate::link::link_key::LinkKey;
-use crate::registry::StoreChange;
 use crate::registry::records::StoredCredential;
+use crate::registry::{NotStored, StoreChange};
 use crate::vault::carry_out::{Inner, run_to_end};
 use crate::vault::key_store::{KeyStore, Loaded};
 use crate::vault::ledger::{InFiles, Ledger, Plan};
@@ -29,7 +29,8 @@ const TLS_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const CREDENTIAL_LEN: usize = 32;
 
 /// Has a change written, and answers once it is on disk, or with a text why not.
-pub type Commit = Box<dyn Fn(StoreChange) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type Commit =
+    Box<dyn Fn(StoreChange) -> BoxFuture<'static, Result<(), NotStored>> + Send + Sync>;
 /// Told of every new keyring, in order, after the handshakes have it.
 pub type OnChange = Box<dyn Fn(Arc<Keyring>) + Send + Sync>;
 

@@ -14,8 +14,8 @@ use crate::identity::Identity;
 use crate::link::keyring::Keyring;
 use crate::link::link_key::LinkKey;
 use crate::link::seal::Sealer;
-use crate::registry::StoreChange;
 use crate::registry::records::{Record, RecordKey};
+use crate::registry::{NotStored, StoreChange};
 use crate::session::machine::Request;
 use crate::session::requests::{Answered, RequestError};
 use crate::vault::key_store::{KeyDir, KeyStore};
@@ -84,9 +84,9 @@ impl World {
         }
     }
 
-    fn commit(&self, change: StoreChange) -> Result<(), String> {
+    fn commit(&self, change: StoreChange) -> Result<(), NotStored> {
         if self.refuses.load(Ordering::SeqCst) {
-            return Err("no space left on device".to_owned());
+            return Err(NotStored::NoSpace("no space left on device".to_owned()));
         }
         let mut records = self.records.lock().expect("whole");
         match change {

@@ -86,6 +86,7 @@ const PURE: &[&str] = &[
     "store/bucket_index.rs",
     "store/bucket_record.rs",
     "store/limits.rs",
+    "store/space.rs",
     "store/coverage.rs",
     "store/desired.rs",
     "store/gather.rs",

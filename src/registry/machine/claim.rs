@@ -9,7 +9,7 @@ use crate::registry::identities::Standing;
 use crate::registry::records::RecordKey;
 use crate::registry::snapshot::SessionView;
 use crate::registry::trouble::Of;
-use crate::registry::{Output, Reply, StoreChange};
+use crate::registry::{NotStored, Output, Reply, StoreChange};
 use crate::session::SessionCommand;
 use crate::time::Now;
 
@@ -86,7 +86,7 @@ impl Machine {
     pub(super) fn identity_committed(
         &mut self,
         id: DeviceId,
-        result: Result<(), String>,
+        result: Result<(), NotStored>,
         now: Now,
     ) {
         let waiting = self.storing.remove(&id).unwrap_or_default();

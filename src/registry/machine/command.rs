@@ -6,7 +6,9 @@ use super::{AttemptKind, Commit, Machine};
 use crate::cause::{Cause, CauseKind};
 use crate::device::{ConnectionMode, DeviceId, Generation, Origin};
 use crate::registry::entry::Phase;
-use crate::registry::{AutoDevice, Command, CommandError, Output, Reply, RequestId, StoreChange};
+use crate::registry::{
+    AutoDevice, Command, CommandError, NotStored, Output, Reply, RequestId, StoreChange,
+};
 use crate::time::Now;
 
 impl Machine {
@@ -50,7 +52,7 @@ impl Machine {
         &mut self,
         request: RequestId,
         command: Command,
-        result: Result<(), String>,
+        result: Result<(), NotStored>,
         now: Now,
     ) {
         if let Err(error) = result {

@@ -17,7 +17,7 @@ use crate::registry::accept_filter::AcceptFilter;
 use crate::registry::decisions::{by_parent, change_filter};
 use crate::registry::identities::Standing;
 use crate::registry::records::{Record, RecordKey, Refusal, Slaves};
-use crate::registry::{Command, CommandError, Reply, RequestId, StoreChange};
+use crate::registry::{Command, CommandError, NotStored, Reply, RequestId, StoreChange};
 use crate::time::Now;
 
 /// The commands that wait for the one that is being stored.
@@ -92,7 +92,7 @@ impl Machine {
         &mut self,
         request: RequestId,
         decision: Decision,
-        result: Result<(), String>,
+        result: Result<(), NotStored>,
         now: Now,
     ) {
         self.deciding.is_storing = false;

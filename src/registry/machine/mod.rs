@@ -45,7 +45,7 @@ use crate::registry::identities::Identities;
 use crate::registry::pending::{PendingList, UnprovenList};
 use crate::registry::snapshot::Snapshot;
 use crate::registry::trouble::{Of, Slow, Trouble};
-use crate::registry::{Command, CommitId, Output, RequestId, StoreChange, Stored};
+use crate::registry::{Command, CommitId, NotStored, Output, RequestId, StoreChange, Stored};
 use crate::session::{SessionCommand, SessionEvent};
 use crate::time::{Instant, Now};
 
@@ -282,7 +282,7 @@ impl Machine {
     }
 
     /// The store has a change, or could not take it.
-    pub fn handle_committed(&mut self, commit: CommitId, result: Result<(), String>, now: Now) {
+    pub fn handle_committed(&mut self, commit: CommitId, result: Result<(), NotStored>, now: Now) {
         match self.commits.remove(&commit) {
             Some(Commit::Command(request, command)) => {
                 self.command_committed(request, command, result, now);

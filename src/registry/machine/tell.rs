@@ -8,7 +8,7 @@ use crate::cause::Cause;
 use crate::device::{DeviceId, Status};
 use crate::event::{Change, StatusEvent};
 use crate::registry::conflate::{List, list, merge};
-use crate::registry::{Output, StoreChange};
+use crate::registry::{NotStored, Output, StoreChange};
 use crate::time::{Instant, Now};
 
 /// How many event numbers are reserved at once. The next block is asked for when half of one is
@@ -132,7 +132,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn events_reserved(&mut self, end: u64, result: Result<(), String>, now: Now) {
+    pub(super) fn events_reserved(&mut self, end: u64, result: Result<(), NotStored>, now: Now) {
         self.numbers.reserving = false;
         if result.is_err() {
             self.numbers.retry_at = Some(now.instant + RESERVE_AGAIN_AFTER);

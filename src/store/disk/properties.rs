@@ -19,6 +19,34 @@ pub struct Before {
     value: Option<IVec>,
 }
 
+impl Before {
+    /// Whether it is of this property.
+    pub fn is_of(&self, device: DeviceId, name: &str) -> bool {
+        self.key == property::key(device, name)
+    }
+
+    /// The value that was there.
+    pub fn value(&self) -> Option<Value> {
+        let (_, value) = property::decode(&self.key, self.value.as_ref()?).ok()?;
+        Some(value)
+    }
+
+    /// Puts it into the properties of this device, if it is one of them, sorted by name.
+    pub fn put_back(&self, device: DeviceId, properties: &mut Properties) {
+        let name = self.key.strip_prefix(&device_key(device));
+        let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else {
+            return;
+        };
+        let place = properties.binary_search_by(|(other, _)| (**other).cmp(name));
+        match (place, self.value()) {
+            (Ok(place), Some(value)) => properties[place].1 = value,
+            (Ok(place), None) => drop(properties.remove(place)),
+            (Err(place), Some(value)) => properties.insert(place, (name.into(), value)),
+            (Err(_), None) => {}
+        }
+    }
+}
+
 impl Disk {
     /// Applies a change of a property, unless the device has so many already; what was there
     /// before. It is on disk after [`Self::sync`].

@@ -4,8 +4,10 @@ use tokio::sync::oneshot;
 
 use super::Worker;
 use crate::clock;
+use crate::codec::pson::Value;
 use crate::device::DeviceId;
 use crate::event::{History, StatusEvent};
+use crate::registry::NotStored;
 use crate::registry::records::AuditEntry;
 use crate::store::HISTORY_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
@@ -42,8 +44,7 @@ impl Worker {
         if read.answer.is_closed() {
             return Ok(());
         }
-        let disk = working(&self.disk, &self.problem);
-        let value = disk.and_then(|disk| disk.property(read.device, &read.name));
+        let value = self.read_one(read.device, &read.name);
         self.tell(read.answer, value)
     }
 
@@ -61,14 +62,14 @@ impl Worker {
     }
 
     /// Answers who asked; an error of a disk that is thought to work is ours as well.
-    pub(super) fn tell<T>(
+    pub(super) fn tell<T, E: From<NotStored>>(
         &self,
-        answer: oneshot::Sender<Result<T, String>>,
+        answer: oneshot::Sender<Result<T, E>>,
         found: Result<T, DiskError>,
     ) -> Result<(), DiskError> {
         let failed = found.as_ref().err().cloned();
         // Who asked may have gone away meanwhile.
-        let _ = answer.send(found.map_err(|error| error.to_string()));
+        let _ = answer.send(found.map_err(|error| NotStored::from(error).into()));
         match failed {
             Some(error) if self.disk.is_some() => Err(error),
             _ => Ok(()),
@@ -93,7 +94,7 @@ impl Worker {
             if events.len() >= HISTORY_MAX {
                 break;
             }
-            let disk = working(&self.disk, &self.problem)?;
+            let disk = readable(&self.disk, &self.reading, &self.problem)?;
             let Some(batch) = disk.batch(first)? else {
                 // The batch goes together with the note that the log does not reach behind it.
                 self.coverage.lose_batch(first);
@@ -109,23 +110,52 @@ impl Worker {
         Ok(History::Events(events))
     }
 
+    fn read_one(&self, device: DeviceId, name: &str) -> Result<Option<Value>, DiskError> {
+        match self.before.iter().find(|before| before.is_of(device, name)) {
+            // Somebody was told that it is not changed.
+            Some(before) => Ok(before.value()),
+            None => self.readable()?.property(device, name),
+        }
+    }
+
     fn read_all(&self, device: DeviceId) -> Result<Properties, DiskError> {
-        working(&self.disk, &self.problem)?.properties(device)
+        let mut properties = self.readable()?.properties(device)?;
+        self.before
+            .iter()
+            .rev()
+            .for_each(|before| before.put_back(device, &mut properties));
+        Ok(properties)
     }
 
     fn read_points(&mut self, bucket: &BucketName, range: &Range) -> Result<Vec<Point>, DiskError> {
-        let disk = working(&self.disk, &self.problem)?;
+        let disk = readable(&self.disk, &self.reading, &self.problem)?;
         self.points.read(disk, bucket, range, clock::now().unix_ms)
     }
 
     fn bucket_infos(&mut self, owner: &str) -> Result<Vec<BucketInfo>, DiskError> {
-        let disk = working(&self.disk, &self.problem)?;
+        let disk = readable(&self.disk, &self.reading, &self.problem)?;
         self.points.infos(disk, owner, clock::now().unix_ms)
+    }
+
+    fn readable(&self) -> Result<&Disk, DiskError> {
+        readable(&self.disk, &self.reading, &self.problem)
     }
 }
 
+/// The disk, or the one that a full disk left, which can be read; else why there is none.
+fn readable<'a>(
+    disk: &'a Option<Disk>,
+    reading: &'a Option<Disk>,
+    problem: &NotStored,
+) -> Result<&'a Disk, DiskError> {
+    let disk = disk.as_ref().or(reading.as_ref());
+    disk.ok_or_else(|| problem.into())
+}
+
 /// The disk, or why it is not there.
-pub(super) fn working<'a>(disk: &'a Option<Disk>, problem: &str) -> Result<&'a Disk, DiskError> {
-    let refused = || DiskError::Refused(problem.to_owned());
-    disk.as_ref().ok_or_else(refused)
+pub(super) fn working<'a>(
+    disk: &'a Option<Disk>,
+    problem: &NotStored,
+) -> Result<&'a Disk, DiskError> {
+    disk.as_ref().ok_or_else(|| problem.into())
 }

@@ -18,6 +18,10 @@ impl Worker {
         for order in orders {
             match order {
                 BucketOrder::Append(point) => {
+                    if let Err(problem) = self.space.admits_growth() {
+                        point.refuse(problem);
+                        continue;
+                    }
                     if self.points.is_empty() {
                         self.points_since = clock::now().instant;
                     }
@@ -50,6 +54,9 @@ impl Worker {
 
     fn delete_bucket(&mut self, bucket: &BucketName) -> Result<(), DiskError> {
         let disk = working(&self.disk, &self.problem)?;
+        self.space
+            .admits_removal()
+            .map_err(|problem| DiskError::from(&problem))?;
         self.points.delete(disk, bucket)
     }
 }

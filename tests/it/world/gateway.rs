@@ -7,7 +7,7 @@ use gatehouse::device::Generation;
 use gatehouse::registry::machine::Machine;
 use gatehouse::registry::records::RecordKey;
 use gatehouse::registry::snapshot::Snapshot;
-use gatehouse::registry::{Command, CommitId, Output, RequestId, StoreChange};
+use gatehouse::registry::{Command, CommitId, NotStored, Output, RequestId, StoreChange};
 use gatehouse::session::{SessionCommand, SessionEvent};
 use gatehouse::time::{Instant, Now};
 use rand::RngExt;
@@ -48,7 +48,7 @@ pub enum Inside {
     Cancel(RequestId),
     /// The disk took, or refused, the group.
     Written,
-    Committed(CommitId, Result<(), String>),
+    Committed(CommitId, Result<(), NotStored>),
     EventsDue,
 }
 
@@ -205,7 +205,7 @@ impl World {
         self.registry(|machine, now| machine.handle_session(generation, event, now));
     }
 
-    fn committed(&mut self, commit: CommitId, result: Result<(), String>) {
+    fn committed(&mut self, commit: CommitId, result: Result<(), NotStored>) {
         let Some(gateway) = &mut self.gateway else {
             return;
         };
@@ -351,7 +351,7 @@ impl World {
         let fails = self.stormy && self.rng.random_bool(self.store_fails);
         for commit in self.store.written(fails) {
             let result = match fails {
-                true => Err("no space left on device".to_owned()),
+                true => Err("no space left on device".into()),
                 false => Ok(()),
             };
             let delay = self.mail_delay();
