@@ -12,6 +12,7 @@ mod logging;
 pub mod man;
 mod signals;
 pub mod simulate;
+pub mod store;
 mod system;
 
 use std::error::Error;
@@ -39,6 +40,7 @@ enum Verb {
     Simulate(Box<simulate::Simulate>),
     Bench(bench::Bench),
     Certs(certs::Certs),
+    Store(store::StoreCommand),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
     Man(man::Man),
@@ -55,6 +57,7 @@ impl Cli {
             Verb::Simulate(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::Certs(verb) => verb.run(),
+            Verb::Store(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
@@ -64,6 +67,9 @@ impl Cli {
 
 /// The exit code of a run that ended with this error.
 pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    if let Some(failure) = error.downcast_ref::<store::StoreFailure>() {
+        return failure.code();
+    }
     let failure = error.downcast_ref::<ctl::Failure>();
     failure.map_or(1, |failure| failure.exit.code())
 }

@@ -1,7 +1,9 @@
 //! sled, with its blind spots covered. Every call blocks; only the store's thread makes them.
 
+pub mod fill;
 pub mod points;
 pub mod properties;
+pub mod survey;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -45,6 +47,9 @@ pub enum DiskError {
     /// The contents are of a schema that a newer gateway wrote.
     #[error("its schema version is {found}, and this gateway knows versions up to {SCHEMA}")]
     NewerSchema { found: u32 },
+    /// The contents are of an older schema, which this gateway reads and then changes.
+    #[error("its schema version is {found}, and this gateway writes version {SCHEMA}")]
+    OlderSchema { found: u32 },
     /// The operating system refused: the contents may be sound.
     #[error("{0}")]
     Refused(String),
@@ -142,22 +147,50 @@ pub struct Disk {
     quarantine: Tree,
 }
 
+/// What is done with a store of an older schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// It is left alone, with [`DiskError::OlderSchema`].
+    Refused,
+    /// It is opened, and is of the present schema once a run is begun.
+    Taken,
+}
+
 impl Disk {
-    /// Opens or creates the store in this directory. Can panic on damage: call it guarded.
+    /// Opens or creates the store in this directory. What does not decode is set aside. Can panic on
+    /// damage: call it guarded.
     ///
     /// # Errors
     /// [`DiskError`].
-    pub fn open(directory: &Path) -> Result<(Self, Loaded), DiskError> {
-        let db = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_BYTES)
-            .open()?;
-        let disk = Self {
+    pub fn open(directory: &Path, older: Older) -> Result<(Self, Loaded), DiskError> {
+        let disk = Self::attach(directory, older)?;
+        let loaded = disk.load()?;
+        Ok((disk, loaded))
+    }
+
+    /// Opens or creates the store in this directory and leaves what is in it as it is. Can panic on
+    /// damage: call it guarded.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn attach(directory: &Path, older: Older) -> Result<Self, DiskError> {
+        let db = sled_at(directory)?;
+        let meta = db.open_tree("meta")?;
+        // A record that does not decode is set aside by whoever loads it.
+        let schema = meta.get(KEY_SCHEMA)?;
+        match schema.and_then(|schema| record::decode_schema(&schema).ok()) {
+            Some(found) if found > SCHEMA => return Err(DiskError::NewerSchema { found }),
+            Some(found) if found < SCHEMA && older == Older::Refused => {
+                return Err(DiskError::OlderSchema { found });
+            }
+            _ => {}
+        }
+        Ok(Self {
             file: File::options()
                 .read(true)
                 .write(true)
                 .open(directory.join("db"))?,
-            meta: db.open_tree("meta")?,
+            meta,
             devices: db.open_tree("devices")?,
             accept_filter: db.open_tree("accept_filter")?,
             identities: db.open_tree("identities")?,
@@ -173,9 +206,7 @@ impl Disk {
             buckets: db.open_tree("buckets")?,
             quarantine: db.open_tree("quarantine")?,
             db,
-        };
-        let loaded = disk.load()?;
-        Ok((disk, loaded))
+        })
     }
 
     /// Applies a change whole or not at all. It is on disk after [`Self::sync`].
@@ -365,7 +396,7 @@ impl Disk {
     }
 
     fn load(&self) -> Result<Loaded, DiskError> {
-        self.check_schema()?;
+        self.meta_record(KEY_SCHEMA, record::decode_schema)?;
         let numbers = self.meta_record(KEY_NUMBERS, record::decode_numbers)?;
         let coverage = self.meta_record(KEY_COVERAGE, record::decode_coverage)?;
         let fresh = self.events.is_empty() && self.devices.is_empty();
@@ -446,13 +477,6 @@ impl Disk {
         Ok(bounds)
     }
 
-    fn check_schema(&self) -> Result<(), DiskError> {
-        match self.meta_record(KEY_SCHEMA, record::decode_schema)? {
-            Some(found) if found > SCHEMA => Err(DiskError::NewerSchema { found }),
-            _ => Ok(()),
-        }
-    }
-
     fn meta_record<T>(
         &self,
         key: &[u8],
@@ -518,6 +542,15 @@ impl Disk {
         self.quarantine.insert(place, value)?;
         Ok(())
     }
+}
+
+/// sled itself, opened or made.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn sled_at(directory: &Path) -> Result<Db, DiskError> {
+    let config = sled::Config::new().path(directory);
+    Ok(config.cache_capacity(CACHE_BYTES).open()?)
 }
 
 /// Applies all writes, or none: sled recovers a transaction whole or not at all.

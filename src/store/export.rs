@@ -14,72 +14,20 @@
 //! The values of properties are PSON v2, in hex, because JSON does not have all of them.
 //! Secrets are there as digests only, in hex; the audit log and the events are not part of it.
 
-use std::net::SocketAddrV4;
-
-use serde::{Deserialize, Serialize};
-
 use crate::device::DeviceId;
 use crate::identity::Identity;
 use crate::registry::AutoDevice;
 use crate::registry::accept_filter::AcceptFilter;
+use crate::registry::records::Record;
 use crate::store::desired::Desired;
+use crate::store::export_line::{
+    self, DeviceLine, FilterLine, Head, IdentityLine, Line, PropertyLine,
+};
 use crate::store::export_record::RecordLine;
-use crate::store::property::{Property, PropertyError, decode_value, is_name};
+use crate::store::property::Property;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Head {
-        gatehouse_export: u32,
-        groups: u64,
-        events_reserved: u64,
-    },
-    Device {
-        device: DeviceLine,
-    },
-    AcceptFilter {
-        accept_filter: FilterLine,
-    },
-    Identity {
-        identity: IdentityLine,
-    },
-    Property {
-        property: PropertyLine,
-    },
-    Record(RecordLine),
-}
-
-#[derive(Serialize, Deserialize)]
-struct DeviceLine {
-    id: u32,
-    address: SocketAddrV4,
-    use_ssl: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct FilterLine {
-    allow_all: bool,
-    device_ids: Vec<u32>,
-    ip_addrs: Vec<String>,
-    subnet_masks: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct IdentityLine {
-    id: u32,
-    owner: String,
-    device: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PropertyLine {
-    device: u32,
-    name: String,
-    pson: String,
-}
 
 /// What could be read of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,38 +47,46 @@ pub struct BadLine {
 
 /// The export, but for the properties: a line of each comes behind it.
 pub fn write(desired: &Desired) -> Vec<u8> {
-    let mut text = Vec::new();
-    push(
-        &mut text,
-        &Line::Head {
-            gatehouse_export: FORMAT,
-            groups: desired.groups,
-            events_reserved: desired.events_reserved,
-        },
-    );
+    let head = Head {
+        gatehouse_export: FORMAT,
+        groups: desired.groups,
+        events_reserved: desired.events_reserved,
+        schema: None,
+        newest_unix_ms: None,
+    };
+    let mut text = export_line::text(&head);
     for device in desired.devices.values() {
-        push(&mut text, &device_line(device));
+        text.extend(device_line(device));
     }
-    push(&mut text, &filter_line(&desired.accept_filter));
+    text.extend(filter_line(&desired.accept_filter));
     for (id, identity) in &desired.identities {
-        push(&mut text, &identity_line(*id, identity));
+        text.extend(identity_line(*id, identity));
     }
     for record in desired.records.values() {
-        push(&mut text, &Line::Record(RecordLine::of(record)));
+        text.extend(record_line(record));
     }
     text
 }
 
-/// The line of a property, with its end.
+/// The line of a device, with its end, as those that follow.
+pub fn device_line(device: &AutoDevice) -> Vec<u8> {
+    export_line::text(&Line::Device(DeviceLine::of(device)))
+}
+
+pub fn filter_line(filter: &AcceptFilter) -> Vec<u8> {
+    export_line::text(&Line::AcceptFilter(FilterLine::of(filter)))
+}
+
+pub fn identity_line(id: DeviceId, identity: &Identity) -> Vec<u8> {
+    export_line::text(&Line::Identity(IdentityLine::of(id, identity)))
+}
+
+pub fn record_line(record: &Record) -> Vec<u8> {
+    export_line::text(&RecordLine::of(record))
+}
+
 pub fn property_line(property: &Property) -> Vec<u8> {
-    let mut text = Vec::new();
-    let property = PropertyLine {
-        device: property.device.get(),
-        name: property.name.to_string(),
-        pson: hex::encode(&property.pson),
-    };
-    push(&mut text, &Line::Property { property });
-    text
+    export_line::text(&Line::Property(PropertyLine::of(property)))
 }
 
 /// Whether this line of an export is that of a property.
@@ -140,10 +96,7 @@ pub fn is_property_line(line: &[u8]) -> bool {
 
 /// How many groups of changes the export knows of, by its first line; 0 when it does not say.
 pub fn groups(first_line: &[u8]) -> u64 {
-    match serde_json::from_slice(first_line) {
-        Ok(Line::Head { groups, .. }) => groups,
-        _ => 0,
-    }
+    export_line::head(first_line).map_or(0, |head| head.groups)
 }
 
 /// Reads what can be read, and says which lines could not.
@@ -159,113 +112,54 @@ pub fn read(text: &[u8]) -> Import {
     import
 }
 
-fn push(text: &mut Vec<u8>, line: &Line) {
-    // Lines hold numbers, flags and strings only, none of which fails to become JSON.
-    if serde_json::to_writer(&mut *text, line).is_ok() {
-        text.push(b'\n');
-    }
-}
-
-fn device_line(device: &AutoDevice) -> Line {
-    Line::Device {
-        device: DeviceLine {
-            id: device.id.get(),
-            address: device.address,
-            use_ssl: device.use_ssl,
-        },
-    }
-}
-
-fn filter_line(filter: &AcceptFilter) -> Line {
-    Line::AcceptFilter {
-        accept_filter: FilterLine {
-            allow_all: filter.allow_all,
-            device_ids: filter.device_ids.clone(),
-            ip_addrs: filter.ip_addrs.clone(),
-            subnet_masks: filter.subnet_masks.clone(),
-        },
-    }
-}
-
-fn identity_line(id: DeviceId, identity: &Identity) -> Line {
-    Line::Identity {
-        identity: IdentityLine {
-            id: id.get(),
-            owner: identity.owner.to_string(),
-            device: identity.device.to_string(),
-        },
-    }
-}
-
 fn read_line(line: &[u8], import: &mut Import) -> Result<(), String> {
     let desired = &mut import.desired;
-    match serde_json::from_slice(line).map_err(|error| error.to_string())? {
-        Line::Head {
-            gatehouse_export: FORMAT,
-            groups,
-            events_reserved,
-        } => {
-            desired.groups = groups;
-            desired.events_reserved = events_reserved;
+    if export_line::is_head(line) {
+        let head = export_line::head(line)?;
+        if head.gatehouse_export != FORMAT {
+            let found = head.gatehouse_export;
+            return Err(format!("the format is {found} instead of {FORMAT}"));
         }
-        Line::Head {
-            gatehouse_export, ..
-        } => {
-            return Err(format!(
-                "the format is {gatehouse_export} instead of {FORMAT}"
-            ));
-        }
-        Line::Device { device } => {
-            let id = device_id(device.id)?;
-            let (address, use_ssl) = (device.address, device.use_ssl);
-            let device = AutoDevice {
-                id,
-                address,
-                use_ssl,
-            };
-            desired.devices.insert(id, device);
-        }
-        Line::AcceptFilter { accept_filter } => {
-            desired.accept_filter = AcceptFilter {
-                allow_all: accept_filter.allow_all,
-                device_ids: accept_filter.device_ids,
-                ip_addrs: accept_filter.ip_addrs,
-                subnet_masks: accept_filter.subnet_masks,
-            };
-        }
-        Line::Identity { identity } => {
-            let id = device_id(identity.id)?;
-            let identity = Identity::new(&identity.owner, &identity.device);
-            let identity = identity.map_err(|error| error.to_string())?;
-            desired.identities.insert(id, identity);
-        }
-        Line::Property { property } => import.properties.push(property.property()?),
-        Line::Record(line) => {
-            let record = line.record()?;
-            desired.records.insert(record.key(), record);
-        }
+        desired.groups = head.groups;
+        desired.events_reserved = head.events_reserved;
+        return Ok(());
+    }
+    match export_line::parse(line)? {
+        Line::Property(property) => import.properties.push(property.property()?),
+        line => take(line, desired)?,
     }
     Ok(())
 }
 
-impl PropertyLine {
-    fn property(self) -> Result<Property, String> {
-        if !is_name(&self.name) {
-            return Err(PropertyError::BadName.to_string());
+/// Takes a line of the desired state.
+///
+/// # Errors
+/// A text, also where the same is there already or the line is of something else.
+pub fn take(line: Line, desired: &mut Desired) -> Result<(), String> {
+    let twice = |what: &dyn std::fmt::Display| Err(format!("{what} is there a second time"));
+    match line {
+        Line::Device(device) => {
+            let device = device.device()?;
+            if desired.devices.insert(device.id, device).is_some() {
+                return twice(&format_args!("device {}", device.id));
+            }
         }
-        let pson = hex::decode(&self.pson);
-        let pson = pson.map_err(|error| format!("the value is not in hex: {error}"))?;
-        decode_value(&pson).map_err(|error| error.to_string())?;
-        Ok(Property {
-            device: device_id(self.device)?,
-            name: self.name.into(),
-            pson,
-        })
+        Line::AcceptFilter(filter) => desired.accept_filter = filter.filter(),
+        Line::Identity(identity) => {
+            let (id, identity) = identity.identity()?;
+            if desired.identities.insert(id, identity).is_some() {
+                return twice(&format_args!("the identity of device {id}"));
+            }
+        }
+        line => {
+            let record = line.record()?;
+            let key = record.key();
+            if desired.records.insert(key.clone(), record).is_some() {
+                return twice(&format_args!("{key:?}"));
+            }
+        }
     }
-}
-
-pub(super) fn device_id(id: u32) -> Result<DeviceId, String> {
-    DeviceId::new(id).ok_or_else(|| "the device ID is 0 instead of 1 to 4294967295".to_owned())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::registry::records::{
     PreviousDigest, Record, Refusal, Slaves, StoredCredential, StoredToken,
 };
-use crate::store::export::device_id;
+use crate::store::export_line::device_id;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,6 +21,7 @@ pub enum RecordLine {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SlavesLine {
     parent: u32,
     rs485: Vec<u32>,
@@ -28,6 +29,7 @@ pub struct SlavesLine {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CredentialLine {
     owner: String,
     device: String,
@@ -41,12 +43,14 @@ pub struct CredentialLine {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PreviousLine {
     digest: String,
     holds_until_unix_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RefusalLine {
     device: u32,
     by: String,
@@ -55,11 +59,13 @@ pub struct RefusalLine {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EnrolmentLine {
     device: u32,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TokenLine {
     name: String,
     role: String,

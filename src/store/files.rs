@@ -4,6 +4,15 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+const COPY_OF_SCHEMA: &str = "store.schema-";
+
+/// Where the export goes that belongs to a copy of a store.
+pub fn export_beside(copy: &Path) -> PathBuf {
+    let mut name = copy.as_os_str().to_owned();
+    name.push(".export.jsonl");
+    name.into()
+}
+
 /// Where things lie in the data directory.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -32,6 +41,80 @@ impl Layout {
 
     pub fn export(&self) -> PathBuf {
         self.directory.join("export.jsonl")
+    }
+
+    /// Where a new store is built, which then takes the place of the old one.
+    pub fn building(&self) -> PathBuf {
+        self.directory.join("store.building")
+    }
+
+    /// Where the export of that new store waits.
+    pub fn building_export(&self) -> PathBuf {
+        export_beside(&self.building())
+    }
+
+    /// Where a copy of the store is made, until it is whole.
+    pub fn copying(&self) -> PathBuf {
+        self.directory.join("store.copying")
+    }
+
+    /// Where a copy of the store is looked at.
+    pub fn checking(&self) -> PathBuf {
+        self.directory.join("store.checking")
+    }
+
+    /// Where the old store waits while the new one takes its place, on file systems that cannot
+    /// exchange the two.
+    pub fn outgoing(&self) -> PathBuf {
+        self.directory.join("store.outgoing")
+    }
+
+    /// Where a store goes that an import replaced.
+    pub fn replaced(&self, unix_seconds: u64) -> PathBuf {
+        self.directory
+            .join(format!("store.replaced-{unix_seconds}"))
+    }
+
+    /// Where the copy of a store of an older schema goes.
+    pub fn copy_of_schema(&self, schema: u32, unix_seconds: u64) -> PathBuf {
+        let name = format!("{COPY_OF_SCHEMA}{schema}.{unix_seconds}");
+        self.directory.join(name)
+    }
+
+    /// The copies of stores of older schemas, the oldest first.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn copies_of_schemas(&self) -> io::Result<Vec<PathBuf>> {
+        let mut copies = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let numbers = name
+                .strip_prefix(COPY_OF_SCHEMA)
+                .and_then(|name| name.split_once('.'));
+            let made = numbers.and_then(|(_, made)| made.parse::<u64>().ok());
+            copies.extend(made.map(|made| (made, entry.path())));
+        }
+        copies.sort();
+        Ok(copies.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The names of what was set aside as damaged, sorted.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn quarantines(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("store.quarantine-") && entry.file_type()?.is_dir() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Where what is damaged goes; `suffix` tells several of one second apart.
@@ -82,19 +165,23 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the operating system says, and what `write` returns.
-pub fn replace_with<E: From<io::Error>>(
+pub fn replace_with<T, E: From<io::Error>>(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
-) -> Result<(), E> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new("."));
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
     let mut buffered = BufWriter::new(new.as_file_mut());
-    write(&mut buffered)?;
+    let wrote = write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
     new.as_file().sync_all()?;
     new.persist(path).map_err(io::Error::from)?;
-    Ok(sync_directory(directory)?)
+    sync_directory(directory)?;
+    Ok(wrote)
 }
 
 /// The first line of a file, at most 1,024 bytes of it; empty when there is no such file.
@@ -157,6 +244,51 @@ pub fn size(directory: &Path) -> io::Result<u64> {
         };
     }
     Ok(bytes)
+}
+
+/// Copies a directory and what is in it to one that is not there yet; all of it is on disk then.
+///
+/// # Errors
+/// What the operating system says; what was copied by then stays.
+pub fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_directory(&from, &to)?;
+        } else {
+            fs::copy(&from, &to)?;
+            File::open(&to)?.sync_all()?;
+        }
+    }
+    sync_directory(to)
+}
+
+/// Has the files in a directory, and those in directories in it, on disk.
+///
+/// # Errors
+/// What the operating system says.
+pub fn sync_files(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_files(&entry.path())?,
+            false => File::open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_directory(directory)
+}
+
+/// Removes a directory and what is in it; done where there is none.
+///
+/// # Errors
+/// What the operating system says.
+pub fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// Has the names in a directory on disk.

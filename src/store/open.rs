@@ -9,10 +9,10 @@ use crate::registry::Stored;
 use crate::store::bucket_index::Index;
 use crate::store::coverage::Coverage;
 use crate::store::desired::Desired;
-use crate::store::disk::{Disk, DiskError, Loaded};
+use crate::store::disk::{Disk, DiskError, Loaded, Older};
 use crate::store::export::Import;
 use crate::store::files::{self, Layout, LockError};
-use crate::store::{EVENT_BLOCK, export};
+use crate::store::{EVENT_BLOCK, copies, export, swap};
 use crate::{clock, time};
 
 /// After a quarantine so many numbers are skipped beyond those the export knows to be reserved:
@@ -75,7 +75,9 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         },
         LockError::Io(error) => refused(error.to_string()),
     })?;
-    let opened = open_or_replace(&layout).and_then(|(disk, loaded)| begin(disk, loaded));
+    let opened = swap::settle(&layout).map_err(DiskError::from);
+    let opened = opened.and_then(|()| open_or_replace(&layout));
+    let opened = opened.and_then(|(disk, loaded)| begin(disk, loaded));
     let (disk, begun) = opened.map_err(|error| match error {
         DiskError::NewerSchema { .. } => OpenError::Newer {
             directory: directory.to_owned(),
@@ -99,13 +101,22 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
 ///
 /// # Errors
 /// [`DiskError`]; a panic is [`DiskError::Damaged`].
-pub fn open_guarded(path: &Path) -> Result<(Disk, Loaded), DiskError> {
+pub fn open_guarded(path: &Path, older: Older) -> Result<(Disk, Loaded), DiskError> {
     let path = path.to_owned();
-    let opening = thread::Builder::new()
-        .name("store-open".to_owned())
-        .spawn(move || Disk::open(&path))?;
-    let opened = opening.join();
-    opened.unwrap_or_else(|panic| Err(DiskError::Damaged(panic_text(&*panic))))
+    guarded(move || Disk::open(&path, older))
+}
+
+/// Does something with sled in a thread of its own.
+///
+/// # Errors
+/// [`DiskError`]; a panic is [`DiskError::Damaged`].
+pub fn guarded<T: Send + 'static>(
+    step: impl FnOnce() -> Result<T, DiskError> + Send + 'static,
+) -> Result<T, DiskError> {
+    let name = "store-open".to_owned();
+    let running = thread::Builder::new().name(name).spawn(step)?;
+    let done = running.join();
+    done.unwrap_or_else(|panic| Err(DiskError::Damaged(panic_text(&*panic))))
 }
 
 /// What a panic said.
@@ -150,7 +161,13 @@ fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
 /// word and has lost the newest of what it held, or all of it.
 fn open_whole(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
     let exported = export::groups(&files::first_line(&layout.export())?);
-    let (disk, loaded) = open_guarded(&layout.store())?;
+    let (disk, loaded) = match open_guarded(&layout.store(), Older::Refused) {
+        Err(DiskError::OlderSchema { found }) => {
+            copies::before_migration(layout, found, clock::now().unix_ms / 1000)?;
+            open_guarded(&layout.store(), Older::Taken)?
+        }
+        other => other?,
+    };
     let found = loaded.desired.groups;
     if found < exported {
         return Err(DiskError::Damaged(format!(
@@ -170,7 +187,7 @@ fn quarantine(layout: &Layout, unix_seconds: u64) -> Result<(Disk, Loaded), Disk
         properties,
         ..
     } = import(layout, &aside)?;
-    let (disk, mut loaded) = match open_guarded(&layout.store()) {
+    let (disk, mut loaded) = match open_guarded(&layout.store(), Older::Taken) {
         Ok(opened) => opened,
         Err(error) => {
             // The next start is to find the damaged store and not an empty one.
@@ -217,7 +234,7 @@ fn import(layout: &Layout, aside: &Path) -> Result<Import, DiskError> {
         }
         Err(error) => return Err(error.into()),
     };
-    files::replace(&aside.with_extension("export.jsonl"), &text)?;
+    files::replace(&files::export_beside(aside), &text)?;
     Ok(read_export(&text))
 }
 
@@ -261,9 +278,10 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
     };
     let audit = AuditStart {
         stored: loaded.audit,
-        base: match loaded.numbers_known {
+        base: match loaded.numbers_known && desired.groups == 0 {
             true => 1,
-            // The log was lost; what was told of it must not be told again as something else.
+            // The log was lost, or not imported; what was told of it must not be told again as
+            // something else.
             false => clock::now().unix_ms.saturating_mul(SKIP_PER_MS),
         },
     };
@@ -303,7 +321,7 @@ fn begin(disk: Disk, loaded: Loaded) -> Result<(Disk, Begun), DiskError> {
 
 /// The end of the reserved numbers is itself never given out: it stands for the state in which
 /// this run begins.
-fn base_without_record(exported: u64, now: time::Now) -> u64 {
+pub fn base_without_record(exported: u64, now: time::Now) -> u64 {
     let by_export = exported.saturating_add(SKIP_AFTER_EXPORT);
     by_export.max(now.unix_ms.saturating_mul(SKIP_PER_MS))
 }

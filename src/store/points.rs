@@ -148,6 +148,20 @@ impl Points {
         Ok(())
     }
 
+    /// Writes points of an export, whose names and values are good.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn load(&mut self, disk: &Disk, points: Vec<(BucketName, Point)>) -> Result<(), DiskError> {
+        for (bucket, point) in points {
+            // Nobody waits for the answer.
+            let (answer, _) = oneshot::channel();
+            let pending = PendingPoint::new(bucket, &point, answer);
+            self.gathered.extend(pending.ok());
+        }
+        self.write(disk, 0)
+    }
+
     /// Drops what is too much or too old in all buckets.
     ///
     /// # Errors

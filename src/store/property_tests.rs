@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::registry::StoreChange;
 use crate::store::desired::Desired;
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, Older};
 use crate::store::files::Layout;
 use crate::store::property::{Property, PropertyChange};
 use crate::store::tests::{RETENTION, copy, id, open, put, wait};
@@ -135,7 +135,7 @@ fn a_store_that_came_back_with_less_takes_what_the_export_has() {
     assert_eq!(set(&store, 7, "b", 2), Ok(()));
     store.close().expect("the store closes");
     let layout = Layout::new(directory.path());
-    let (disk, loaded) = Disk::open(&layout.store()).expect("sled opens");
+    let (disk, loaded) = Disk::open(&layout.store(), Older::Refused).expect("sled opens");
     let groups = loaded.desired.groups;
     let names = || {
         let found = disk.properties(id(7)).expect("the disk works");
@@ -302,7 +302,7 @@ proptest! {
     #[test]
     fn a_failed_group_is_taken_back(groups in vec((vec(any_change(), 1..9), any::<bool>()), 1..9)) {
         let directory = tempfile::tempdir().expect("a directory");
-        let (disk, _) = Disk::open(directory.path()).expect("sled opens");
+        let (disk, _) = Disk::open(directory.path(), Older::Refused).expect("sled opens");
         let mut model: BTreeMap<(DeviceId, Box<str>), Vec<u8>> = BTreeMap::new();
         for (changes, holds) in groups {
             let mut next = model.clone();

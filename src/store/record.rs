@@ -61,6 +61,8 @@ pub enum RecordError {
     BatchKey,
     #[error("the batch has no points, or fewer than are noted")]
     NoPoints,
+    #[error("there is no note of the batch, so that nobody finds it")]
+    NoNote,
 }
 
 /// The key of a device in every tree.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sled::{Batch as TreeWrites, IVec};
+use sled::IVec;
 
 use super::{Disk, DiskError};
 use crate::codec::pson::Value;
@@ -97,12 +97,7 @@ impl Disk {
     pub fn replace_properties(&self, properties: &[Property]) -> Result<(), DiskError> {
         self.properties.clear()?;
         for some in properties.chunks(AT_ONCE) {
-            let mut writes = TreeWrites::default();
-            for Property { device, name, pson } in some {
-                let record = property::encode(*device, name, pson);
-                writes.insert(property::key(*device, name), record);
-            }
-            self.properties.apply_batch(writes)?;
+            self.put_properties(some)?;
         }
         Ok(())
     }

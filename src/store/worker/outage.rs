@@ -7,7 +7,7 @@ use super::{Reports, Worker};
 use crate::clock;
 use crate::registry::NotStored;
 use crate::store::Health;
-use crate::store::disk::{Disk, DiskError, Loaded};
+use crate::store::disk::{Disk, DiskError, Loaded, Older};
 use crate::store::files;
 use crate::store::open;
 use crate::store::space::Room;
@@ -121,7 +121,7 @@ impl Worker {
         if let Some(disk) = self.reading.take() {
             close(disk);
         }
-        let (disk, loaded) = open::open_guarded(&self.layout.store())?;
+        let (disk, loaded) = open::open_guarded(&self.layout.store(), Older::Taken)?;
         if let Err(error) = self.put_right(&disk, loaded) {
             let problem = NotStored::from(error.clone());
             self.set_down(disk, &problem);
