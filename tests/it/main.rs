@@ -30,6 +30,7 @@ mod search;
 mod service;
 mod stacks;
 mod stock;
+mod store_care;
 mod streams;
 mod support;
 mod switch;

@@ -14,11 +14,16 @@ pub fn program(program: &str, arguments: &[&str], needs: &str) -> Option<String>
     if found.is_ok_and(|status| status.success()) {
         return Some(program.to_owned());
     }
+    skip(needs);
+    None
+}
+
+/// Says that a test is not run for want of something.
+pub fn skip(needs: &str) {
     // Not by a macro: what those print is kept from the reader while the test passes.
     writeln!(std::io::stderr(), "skipped: needs {needs}").expect("a standard error");
     let allowed = std::env::var_os("GATEHOUSE_SKIP_IS_FAILURE").is_none();
     assert!(allowed, "needs {needs}");
-    None
 }
 
 /// The Python that can import these modules; `GATEHOUSE_PYTHON` names it.

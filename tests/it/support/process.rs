@@ -44,23 +44,39 @@ impl Process {
     /// Starts on free ports; `more` is added to the configuration.
     pub fn start(more: &str) -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::start_by(&|| Command::new(BINARY), free, more)
+        Self::start_in(tempfile::tempdir().expect("a directory"), free, more)
+    }
+
+    /// Starts with its data in this directory.
+    pub fn start_at(directory: TempDir, more: &str) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_in(directory, free, more)
+    }
+
+    fn start_in(directory: TempDir, free: SocketAddr, more: &str) -> Self {
+        Self::start_by(&|| Command::new(BINARY), directory, free, more)
     }
 
     /// Starts on a host of its own, on free ports of all its addresses.
     pub fn start_on(host: &Host, more: &str) -> Self {
         let free = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self::start_by(&|| host.command(BINARY), free, more)
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::start_by(&|| host.command(BINARY), directory, free, more)
     }
 
     /// Starts on free ports by this command, which is to run the binary.
     pub fn start_as(command: &dyn Fn() -> Command, more: &str) -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::start_by(command, free, more)
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::start_by(command, directory, free, more)
     }
 
-    fn start_by(command: &dyn Fn() -> Command, free: SocketAddr, more: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+    fn start_by(
+        command: &dyn Fn() -> Command,
+        directory: TempDir,
+        free: SocketAddr,
+        more: &str,
+    ) -> Self {
         let config = directory.path().join("gateway.toml");
         write_config(&config, directory.path(), [free; 4], more);
         let (child, addresses, plain, log) = spawn(command(), &config);

@@ -1,0 +1,242 @@
+//! A disk that runs full while calls go on: what must go on goes on, what cannot is refused by
+//! name, nothing acknowledged is lost, and all is taken again without a restart.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use gatehouse::grpc::proto::gsdk::connect::{
+    AddAsyncConnectionRequest, DeleteAsyncConnectionRequest, Status,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tempfile::TempDir;
+use tonic::Code;
+
+use super::tmpfs::Tmpfs;
+use crate::support::client::{self, Client, Statuses, auto};
+use crate::support::device::{self, Spec};
+use crate::support::process::Process;
+use crate::support::web::Web;
+use crate::support::{run, soon};
+
+/// A gateway on this disk, and what a client of it knows.
+struct World {
+    gateway: Process,
+    client: Client,
+    /// Devices whose addition was acknowledged, and those of which it was refused.
+    acknowledged: BTreeSet<u32>,
+    refused: BTreeSet<u32>,
+    next: u32,
+}
+
+impl World {
+    async fn start(disk: &Path, more: &str) -> Self {
+        let directory = TempDir::new_in(disk).expect("a directory");
+        // What is dialled in vain costs time and proves nothing here.
+        let more = format!("dial.rate_max = 1\n{more}");
+        let gateway = Process::start_at(directory, &more);
+        let mut client = gateway.client().await;
+        client::allow_all(&mut client).await;
+        Self {
+            gateway,
+            client,
+            acknowledged: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            next: 1000,
+        }
+    }
+
+    /// Adds devices, some at once.
+    async fn add(&mut self) -> Result<(), tonic::Status> {
+        let ids = self.next..self.next + 50;
+        self.next = ids.end;
+        let infos = ids.clone().map(|id| auto(id, ([127, 0, 0, 1], 9).into()));
+        let request = AddAsyncConnectionRequest {
+            connect_infos: infos.collect(),
+        };
+        let answer = soon("an answer", self.client.add_async_connection(request)).await;
+        match answer {
+            Ok(_) => self.acknowledged.extend(ids),
+            Err(_) => self.refused.extend(ids),
+        }
+        answer.map(|_| ())
+    }
+
+    /// Adds devices while the disk is filled, until that is refused.
+    async fn add_until_refused(&mut self, fill: impl Fn()) {
+        let refusal = loop {
+            fill();
+            if let Err(refusal) = self.add().await {
+                break refusal;
+            }
+        };
+        assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+        let text = refusal.message();
+        assert!(
+            text.starts_with("the change could not be stored: "),
+            "{text}"
+        );
+    }
+
+    /// Adds devices until that is acknowledged; until then there is one reason alone.
+    async fn add_until_done(&mut self) {
+        let again = async {
+            while let Err(refusal) = self.add().await {
+                assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("changes that are taken again", again).await;
+    }
+
+    async fn delete(&mut self, id: u32) -> Result<(), tonic::Status> {
+        let request = DeleteAsyncConnectionRequest {
+            device_i_ds: vec![id],
+        };
+        let answer = soon("an answer", self.client.delete_async_connection(request)).await;
+        if answer.is_ok() {
+            self.acknowledged.remove(&id);
+        }
+        answer.map(|_| ())
+    }
+
+    async fn listed(&mut self) -> BTreeSet<u32> {
+        let listed = client::list(&mut self.client).await;
+        let ids = listed.iter().map(|info| info.device_id);
+        ids.filter(|id| (1000..1_000_000).contains(id)).collect()
+    }
+
+    /// Sessions come, calls are answered, the status is told: of the devices of this number and the
+    /// next one, which were there before, unless the IDs of new ones can be stored.
+    async fn goes_on(&mut self, number: u32) {
+        assert_eq!(self.listed().await, self.acknowledged);
+        let key = self.gateway.fleet_key();
+        let mut statuses = Statuses::subscribe(&mut self.client, 1000).await;
+        let inbound = device::dial(Spec::keyed(number, key.clone()), self.gateway.aes);
+        statuses.wait_for(number, Status::TcpConnected).await;
+        let direct = device::listen(Spec::keyed(number + 1, key)).await;
+        let request = client::connect_to(direct.address());
+        let connected = soon("a connection", self.client.connect(request)).await;
+        assert_eq!(
+            connected.expect("connected").into_inner().device_id,
+            number + 1
+        );
+        inbound.stop().await;
+        statuses.wait_for(number, Status::Disconnected).await;
+    }
+
+    /// Kills the gateway; once there is space, what it acknowledged is there.
+    async fn kill_and_restart(&mut self, disk: &Tmpfs) {
+        self.gateway.kill();
+        disk.give_back();
+        self.gateway.restart();
+        self.client = self.gateway.client().await;
+        let found = self.listed().await;
+        let lost: Vec<_> = self.acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        // What was refused may have reached the disk with what failed; nothing else may be there.
+        let known: BTreeSet<_> = self.acknowledged.union(&self.refused).copied().collect();
+        assert!(found.is_subset(&known));
+        self.acknowledged = found;
+        self.add_until_done().await;
+    }
+}
+
+/// A device under a name of an owner: its properties are reached over HTTP.
+async fn named_device(world: &mut World) -> (device::Device, Web) {
+    let mut statuses = Statuses::subscribe(&mut world.client, 100).await;
+    let key = world.gateway.fleet_key();
+    let device = device::dial(Spec::keyed(7, key), world.gateway.aes);
+    statuses.wait_for(7, Status::TcpConnected).await;
+    (device, Web::new(world.gateway.http))
+}
+
+fn property_of(number: &str) -> String {
+    format!("/v3/users/~/devices/{number}/properties/cfg")
+}
+
+async fn put(web: &Web, value: u32) -> StatusCode {
+    let body = json!(value);
+    web.call(Method::PUT, &property_of("7"), Some(&body))
+        .await
+        .status()
+}
+
+#[test]
+fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
+    Tmpfs::with(64, |disk| {
+        run(async {
+            let mut world = World::start(disk.path(), "store.free_min = 33554432").await;
+            let (_device, web) = named_device(&mut world).await;
+            assert_eq!(put(&web, 1).await, StatusCode::NO_CONTENT);
+
+            world.add_until_refused(|| disk.fill(1 << 20)).await;
+            assert!(disk.free() > 16 << 20, "the reserve is there");
+            world.goes_on(10).await;
+            assert_eq!(put(&web, 2).await, StatusCode::INSUFFICIENT_STORAGE);
+            assert_eq!(web.get(&property_of("7")).await, json!(1));
+            let some = *world.acknowledged.first().expect("some");
+            world.delete(some).await.expect("removals are stored");
+            let log = world.gateway.log();
+            assert!(
+                log.contains("status events wait until there is space"),
+                "{log}"
+            );
+
+            // Not even removals with next to nothing left.
+            disk.leave(4 << 20);
+            let refusal = loop {
+                let some = *world.acknowledged.first().expect("some");
+                if let Err(refusal) = world.delete(some).await {
+                    break refusal;
+                }
+            };
+            assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+            world.goes_on(10).await;
+
+            // Space again: no restart.
+            disk.give_back();
+            world.add_until_done().await;
+            assert_eq!(put(&web, 3).await, StatusCode::NO_CONTENT);
+            world.goes_on(14).await;
+            assert_eq!(world.listed().await, world.acknowledged);
+
+            // It starts, and serves, without space as well.
+            world.add_until_refused(|| disk.fill(1 << 20)).await;
+            world.gateway.kill();
+            world.gateway.restart();
+            world.client = world.gateway.client().await;
+            world.add_until_refused(|| ()).await;
+            world.goes_on(10).await;
+            disk.leave(0);
+            world.kill_and_restart(disk).await;
+            assert_eq!(web.get(&property_of("7")).await, json!(3));
+        });
+    });
+}
+
+#[test]
+fn without_a_reserve_a_full_disk_costs_nothing_acknowledged_either() {
+    Tmpfs::with(32, |disk| {
+        run(async {
+            let mut world = World::start(disk.path(), "store.free_min = 0").await;
+            let (_device, web) = named_device(&mut world).await;
+            assert_eq!(put(&web, 1).await, StatusCode::NO_CONTENT);
+            world.goes_on(20).await;
+            for _ in 0..3 {
+                world.add_until_refused(|| disk.fill(3 << 20)).await;
+                world.goes_on(20).await;
+                assert_eq!(put(&web, 2).await, StatusCode::INSUFFICIENT_STORAGE);
+                assert_eq!(web.get(&property_of("7")).await, json!(1));
+                disk.give_back();
+                world.add_until_done().await;
+            }
+            world.add_until_refused(|| disk.fill(3 << 20)).await;
+            let log = world.gateway.log();
+            world.kill_and_restart(disk).await;
+            assert!(!log.contains("panicked"), "{log}");
+            assert_eq!(web.get(&property_of("7")).await, json!(1));
+        });
+    });
+}
