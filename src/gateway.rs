@@ -134,7 +134,7 @@ impl Running {
         figures::tell_limits(&meter, &config);
 
         let committed: Arc<OnceLock<Recipient<Committed>>> = Arc::default();
-        let opened = opened.traced(observer.tracer.clone());
+        let opened = opened.traced(observer.tracer.clone()).counting(&meter);
         let store = run_store(opened, Arc::clone(&committed))?;
         let new_secrets = ToRegistry::default();
         let vault = {

@@ -52,6 +52,10 @@ impl AuditLog {
         self.waiting.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn waiting(&self) -> impl Iterator<Item = &AuditEntry> {
         self.waiting.iter()
     }

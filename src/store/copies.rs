@@ -21,7 +21,7 @@ pub fn before_migration(layout: &Layout, found: u32, unix_seconds: u64) -> Resul
         _ => Err(error),
     })?;
     let needed = files::size(&layout.store())?.saturating_add(export.len() as u64);
-    let free = files::free_bytes(layout.directory())?;
+    let free = files::space(layout.directory())?.free;
     if free < needed {
         return Err(no_space(found, needed, free));
     }

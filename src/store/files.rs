@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 const COPY_OF_SCHEMA: &str = "store.schema-";
 
@@ -221,13 +222,34 @@ pub fn copy_lines(
     Ok(())
 }
 
-/// The bytes that are free for us on the file system of this directory.
+/// The space of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    pub size: u64,
+    /// For us: some may be kept for the superuser.
+    pub free: u64,
+}
+
+/// The space of the file system of this directory.
 ///
 /// # Errors
 /// What the operating system says.
-pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+pub fn space(directory: &Path) -> io::Result<FileSystem> {
     let told = nix::sys::statvfs::statvfs(directory)?;
-    Ok(told.blocks_available().saturating_mul(told.fragment_size()))
+    let bytes = |blocks: u64| blocks.saturating_mul(told.fragment_size());
+    Ok(FileSystem {
+        size: bytes(told.blocks()),
+        free: bytes(told.blocks_available()),
+    })
+}
+
+/// When a file was last written, in seconds since the Unix epoch; 0 where that cannot be told.
+pub fn modified_unix_seconds(path: &Path) -> u64 {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let since = written
+        .ok()
+        .and_then(|written| written.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// The bytes of the files in a directory, and in those in it.

@@ -21,6 +21,8 @@ pub struct Gathered {
 pub struct Lost {
     /// The newest number that was dropped.
     pub through: u64,
+    /// How many were.
+    pub events: u64,
     /// The status in which the dropped events left each device; `None` when unlisted.
     pub statuses: BTreeMap<DeviceId, Option<Status>>,
 }
@@ -43,6 +45,7 @@ impl Gathered {
             }
             let mine = self.lost.get_or_insert_default();
             mine.through = mine.through.max(lost.through);
+            mine.events += lost.events;
             mine.statuses.extend(lost.statuses);
         }
         for event in newer.events {
@@ -85,6 +88,7 @@ impl Gathered {
         if let Some(event) = self.events.pop_front() {
             let lost = self.lost.get_or_insert_default();
             lost.through = event.number;
+            lost.events += 1;
             note_status(&mut lost.statuses, &event);
         }
     }

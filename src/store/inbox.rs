@@ -15,6 +15,7 @@ use crate::store::Health;
 use crate::store::audit::AUDIT_WAITING_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
 use crate::store::gather::Gathered;
+use crate::store::meters::Waiting;
 use crate::store::points::PendingPoint;
 use crate::store::property::{Properties, PropertyChange, PropertyError};
 
@@ -114,6 +115,8 @@ struct State {
     /// The thread has ended, or is about to, and takes nothing more.
     closed: bool,
     health: Health,
+    /// What the thread has taken and not yet written.
+    kept: Waiting,
 }
 
 #[derive(Default)]
@@ -258,6 +261,21 @@ impl Inbox {
 
     pub fn health(&self) -> Health {
         self.lock().health.clone()
+    }
+
+    /// How much waits, here and in the thread.
+    pub fn waiting(&self) -> Waiting {
+        let state = self.lock();
+        Waiting {
+            changes: state.work.changes.len() + state.kept.changes,
+            events: state.work.events.len() + state.kept.events,
+            audit: state.work.audit.len() + state.kept.audit,
+        }
+    }
+
+    /// The thread says what it keeps.
+    pub fn keep(&self, kept: Waiting) {
+        self.lock().kept = kept;
     }
 
     pub fn set_health(&self, health: Health) {

@@ -28,6 +28,7 @@ pub(crate) mod files;
 pub mod gather;
 mod inbox;
 pub mod limits;
+mod meters;
 mod open;
 mod points;
 pub mod property;
@@ -63,6 +64,7 @@ use crate::codec::pson::Value;
 use crate::device::DeviceId;
 use crate::event::History;
 use crate::event::StatusEvent;
+use crate::metrics::Meter;
 use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, NotStored, StoreChange, Stored};
 use crate::store::inbox::{BucketOrder, Inbox, NotTaken, Pending, PendingProperty, Query, Read};
@@ -101,6 +103,7 @@ impl fmt::Debug for Store {
 pub struct Opened {
     worker: worker::Worker,
     limits: Limits,
+    meter: Meter,
 }
 
 /// Whether the store works.
@@ -136,7 +139,13 @@ impl Store {
         let (found, stored) = open::open(directory)?;
         let worker = worker::Worker::new(found, retention);
         let limits = retention.limits;
-        Ok((Opened { worker, limits }, stored))
+        let meter = Meter::off();
+        let opened = Opened {
+            worker,
+            limits,
+            meter,
+        };
+        Ok((opened, stored))
     }
 
     /// Has a change written; `on_commit` is told once it is on disk, or why not. Changes are
@@ -423,6 +432,14 @@ impl Opened {
         self
     }
 
+    /// Has the store count with this meter; it counts nothing without.
+    #[must_use]
+    pub fn counting(mut self, meter: &Meter) -> Self {
+        self.worker.count(meter);
+        self.meter = meter.clone();
+        self
+    }
+
     /// Starts the store's thread.
     ///
     /// # Errors
@@ -432,6 +449,8 @@ impl Opened {
         on_commit: impl Fn(CommitId, Result<(), NotStored>) + Send + Sync + 'static,
     ) -> Result<Store, String> {
         let inbox = Arc::new(Inbox::default());
+        let waits = Arc::clone(&inbox);
+        meters::tell_waiting(&self.meter, move || waits.waiting());
         let on_commit: OnCommit = Arc::new(on_commit);
         let thread = self.worker.spawn(inbox.clone(), on_commit.clone());
         let thread =

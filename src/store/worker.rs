@@ -14,6 +14,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 
 use crate::clock;
+use crate::metrics::Meter;
 use crate::registry::NotStored;
 use crate::registry::records::AuditEntry;
 use crate::store::audit::AuditLog;
@@ -25,6 +26,7 @@ use crate::store::disk::{Disk, DiskError};
 use crate::store::files::{self, Layout};
 use crate::store::gather::Gathered;
 use crate::store::inbox::{Inbox, Pending, PendingProperty, Work};
+use crate::store::meters::{self, Meters, Waiting};
 use crate::store::open::{self, Found};
 use crate::store::points::Points;
 use crate::store::property::PropertyError;
@@ -51,6 +53,9 @@ pub struct Worker {
     space: Space,
     /// When the free space is to be looked at again.
     measure_at: Instant,
+    /// When the size of the store is to be looked at again.
+    measure_size_at: Instant,
+    meters: Meters,
     desired: Desired,
     coverage: Coverage,
     gathered: Gathered,
@@ -119,6 +124,8 @@ impl Worker {
             reading: None,
             space: Space::default(),
             measure_at: Instant::ZERO,
+            measure_size_at: Instant::ZERO,
+            meters: Meters::new(&Meter::off()),
             desired: found.desired,
             coverage: found.coverage,
             gathered: Gathered::default(),
@@ -149,6 +156,12 @@ impl Worker {
         self.space = Space::new(free_min);
     }
 
+    pub fn count(&mut self, meter: &Meter) {
+        self.meters = Meters::new(meter);
+        let exported = files::modified_unix_seconds(&self.layout.export());
+        self.meters.exported.set(meters::sample(exported));
+    }
+
     pub fn spawn(
         self,
         inbox: Arc<Inbox>,
@@ -167,6 +180,7 @@ impl Worker {
             let work = reports.inbox.wait(self.pause());
             let closing = work.closing;
             self.round(work, reports);
+            reports.inbox.keep(self.kept());
             if closing {
                 return self.outcome();
             }
@@ -255,8 +269,10 @@ impl Worker {
 
     fn write_group(&mut self) -> Result<(), DiskError> {
         let disk = answers::working(&self.disk, &self.problem)?;
+        let (began, mut count) = (clock::now().instant, 0);
         let admitted = |grouped: &&mut Grouped| grouped.refused.is_none();
         for grouped in self.group.iter_mut().filter(admitted) {
+            count += 1;
             match &mut grouped.pending {
                 Pending::Registry(_, change) | Pending::Caller(change, _) => disk.apply(change)?,
                 Pending::Property(property) => {
@@ -270,9 +286,11 @@ impl Worker {
         }
         disk.count_groups(self.desired.groups + 1)?;
         disk.sync()?;
+        let now = clock::now().instant;
+        self.meters.commit_seconds.record(now.since(began));
+        self.meters.changes.record(meters::sample(count));
         self.desired.groups += 1;
         self.before.clear();
-        let now = clock::now().instant;
         let admitted = |grouped: &&Grouped| grouped.refused.is_none();
         for grouped in self.group.iter().filter(admitted) {
             match &grouped.pending {
@@ -295,7 +313,11 @@ impl Worker {
         if self.gathered.is_empty() {
             self.gathered_since = clock::now().instant;
         }
+        let lost = |gathered: &Gathered| gathered.lost().map_or(0, |lost| lost.events);
+        let lost_before = lost(&self.gathered);
         self.gathered.absorb(events);
+        let newly_lost = lost(&self.gathered) - lost_before;
+        self.meters.events_lost.increment(newly_lost);
         if let Some(lost) = self.gathered.lost() {
             self.coverage.lose(lost.through);
         }
@@ -317,6 +339,7 @@ impl Worker {
             let trimmed = self.coverage.trim(self.retention, now.unix_ms);
             disk.write_events(&self.gathered, count, &self.coverage, &trimmed)?;
             self.writing = None;
+            self.meters.events.record(meters::sample(count as u64));
             self.gathered.written(count);
             self.gathered_since = now.instant;
             wrote = true;
@@ -353,6 +376,9 @@ impl Worker {
         };
         disk.write_audit(self.audit.waiting(), self.audit.trimmed())?;
         disk.flush()?;
+        self.meters
+            .audit
+            .record(meters::sample(self.audit.len() as u64));
         self.audit.written();
         Ok(())
     }
@@ -395,6 +421,8 @@ impl Worker {
             Ok(()) => {
                 self.properties_since = self.properties_since.filter(|_| self.disk.is_none());
                 self.export.done(now);
+                let unix_seconds = clock::now().unix_ms / 1000;
+                self.meters.exported.set(meters::sample(unix_seconds));
             }
             Err(error) => {
                 tracing::error!(%error, "the export of the store was not written");
@@ -423,6 +451,14 @@ impl Worker {
             .chain(exports)
             .fold(self.look(), Instant::min);
         Some(next.since(clock::now().instant))
+    }
+
+    fn kept(&self) -> Waiting {
+        Waiting {
+            changes: self.group.len(),
+            events: self.gathered.len(),
+            audit: self.audit.len(),
+        }
     }
 
     /// Whether what makes the store grow is written; it waits otherwise.

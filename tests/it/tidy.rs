@@ -92,6 +92,8 @@ const PURE: &[&str] = &[
     "store/gather.rs",
     "store/audit.rs",
     "store/stored_record.rs",
+    "store/export_line.rs",
+    "store/export_log.rs",
     "store/export_record.rs",
     "store/writes.rs",
     "vault/ledger.rs",

@@ -87,8 +87,8 @@ impl Care {
     /// sled mends on opening what a crash left; what is looked at must not be changed by that.
     fn check_copy(&self, report: &mut Report) -> Result<(), CareError> {
         let copy = self.layout.checking();
-        let free = files::free_bytes(self.layout.directory());
-        let free = free.map_err(cannot("read", self.layout.directory()))?;
+        let space = files::space(self.layout.directory());
+        let free = space.map_err(cannot("read", self.layout.directory()))?.free;
         if free < report.bytes {
             let (needed, free) = (Bytes(report.bytes), Bytes(free));
             let problem =

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::store::bucket::BucketName;
 use crate::store::disk::DiskError;
 use crate::store::inbox::BucketOrder;
+use crate::store::meters::sample;
 
 impl Worker {
     /// Takes points and removals of buckets in their order, and writes points when that is due.
@@ -49,7 +50,12 @@ impl Worker {
         if !due && self.points.len() < BATCH_MAX {
             return Ok(());
         }
-        self.points.write(disk, now.unix_ms)
+        let count = self.points.len() as u64;
+        self.points.write(disk, now.unix_ms)?;
+        if count > 0 {
+            self.meters.points.record(sample(count));
+        }
+        Ok(())
     }
 
     fn delete_bucket(&mut self, bucket: &BucketName) -> Result<(), DiskError> {

@@ -9,6 +9,7 @@ use crate::registry::NotStored;
 use crate::store::Health;
 use crate::store::disk::{Disk, DiskError, Loaded, Older};
 use crate::store::files;
+use crate::store::meters::sample;
 use crate::store::open;
 use crate::store::space::Room;
 use crate::time::Instant;
@@ -33,8 +34,13 @@ impl Worker {
         }
         self.measure_at = now + MEASURE_BUSY;
         let before = self.space.room();
-        let free = files::free_bytes(self.layout.directory());
-        self.space.measured(free.ok());
+        let told = files::space(self.layout.directory()).ok();
+        self.space.measured(told.map(|told| told.free));
+        if let Some(told) = told {
+            self.meters.filesystem_free.set(sample(told.free));
+            self.meters.filesystem_size.set(sample(told.size));
+        }
+        self.measure_size(now);
         let room = self.space.room();
         if room == before {
             return;
@@ -54,6 +60,14 @@ impl Worker {
         self.tell_health(reports);
     }
 
+    fn measure_size(&mut self, now: Instant) {
+        if now >= self.measure_size_at {
+            self.measure_size_at = now + MEASURE_IDLE;
+            let size = files::size(&self.layout.store());
+            self.meters.size.set(sample(size.unwrap_or(0)));
+        }
+    }
+
     /// When the free space is to be looked at again though nothing comes.
     pub(super) fn look(&self) -> Instant {
         let is_short = !self.has_room() || self.disk.is_none();
@@ -67,6 +81,7 @@ impl Worker {
 
     pub(super) fn degrade(&mut self, problem: NotStored, reports: &Reports) {
         let problem = self.named(problem);
+        self.meters.failed(&problem);
         tracing::error!(%problem, again_in = ?self.reopen_after, "the store does not work; its files will be opened again");
         if let Some(disk) = self.disk.take() {
             self.set_down(disk, &problem);
@@ -84,8 +99,8 @@ impl Worker {
 
     /// On a full disk sled also fails in words of its own.
     fn named(&mut self, problem: NotStored) -> NotStored {
-        let free = files::free_bytes(self.layout.directory());
-        self.space.measured(free.ok());
+        let told = files::space(self.layout.directory());
+        self.space.measured(told.ok().map(|told| told.free));
         match problem {
             NotStored::Other(text) if !self.space.may_reopen() => NotStored::NoSpace(text),
             problem => problem,
@@ -162,6 +177,11 @@ impl Worker {
             (Some(_), _) if self.has_room() => Health::Good,
             (Some(_), _) => Health::NoSpace(self.space.to_string()),
         };
+        let is_full = matches!(health, Health::NoSpace(_));
+        self.meters.full.set(f64::from(u8::from(is_full)));
+        self.meters
+            .healthy
+            .set(f64::from(u8::from(self.disk.is_some())));
         reports.inbox.set_health(health);
     }
 }

@@ -156,6 +156,15 @@ fn property_of(number: &str) -> String {
     format!("/v3/users/~/devices/{number}/properties/cfg")
 }
 
+/// The value of a sample at `/metrics`.
+async fn told(web: &Web, sample: &str) -> f64 {
+    let page = web.call(Method::GET, "/metrics", None).await.text().await;
+    let page = page.expect("text");
+    let line = page.lines().find_map(|line| line.strip_prefix(sample));
+    let value = line.unwrap_or_else(|| panic!("no {sample} in {page}"));
+    value.trim().parse().expect("a number")
+}
+
 async fn put(web: &Web, value: u32) -> StatusCode {
     let body = json!(value);
     web.call(Method::PUT, &property_of("7"), Some(&body))
@@ -176,6 +185,13 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
             world.goes_on(10).await;
             assert_eq!(put(&web, 2).await, StatusCode::INSUFFICIENT_STORAGE);
             assert_eq!(web.get(&property_of("7")).await, json!(1));
+            assert_eq!(told(&web, "gatehouse_store_full").await, 1.0);
+            assert_eq!(told(&web, "gatehouse_store_healthy").await, 1.0);
+            assert!(told(&web, "gatehouse_store_filesystem_free_bytes").await < 33_554_432.0);
+            assert_eq!(
+                told(&web, "gatehouse_store_filesystem_size_bytes").await,
+                67_108_864.0
+            );
             let some = *world.acknowledged.first().expect("some");
             world.delete(some).await.expect("removals are stored");
             let log = world.gateway.log();
@@ -200,6 +216,16 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
             world.add_until_done().await;
             assert_eq!(put(&web, 3).await, StatusCode::NO_CONTENT);
             world.goes_on(14).await;
+            assert_eq!(told(&web, "gatehouse_store_full").await, 0.0);
+            for name in [
+                "gatehouse_store_commit_seconds_count",
+                "gatehouse_store_batch_size_count{kind=\"changes\"}",
+                "gatehouse_store_batch_size_count{kind=\"events\"}",
+                "gatehouse_store_size_bytes",
+                "gatehouse_store_export_timestamp_seconds",
+            ] {
+                assert!(told(&web, name).await > 0.0, "{name}");
+            }
             assert_eq!(world.listed().await, world.acknowledged);
 
             // It starts, and serves, without space as well.
@@ -233,6 +259,8 @@ fn without_a_reserve_a_full_disk_costs_nothing_acknowledged_either() {
                 world.add_until_done().await;
             }
             world.add_until_refused(|| disk.fill(3 << 20)).await;
+            assert!(told(&web, "gatehouse_store_failures_total{reason=\"no_space\"}").await > 0.0);
+            assert_eq!(told(&web, "gatehouse_store_full").await, 1.0);
             let log = world.gateway.log();
             world.kill_and_restart(disk).await;
             assert!(!log.contains("panicked"), "{log}");
