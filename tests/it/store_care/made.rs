@@ -105,12 +105,14 @@ fn event(number: u64, change: Change) -> StatusEvent {
         number,
         device: id(1 + u32::try_from(number % 5).expect("below 5")),
         change,
-        old: (number % 2 == 0).then_some(Status::Disconnected),
+        old: number.is_multiple_of(2).then_some(Status::Disconnected),
         new: Status::TcpConnected,
         unix_ms: number,
-        cause: (number % 3 == 0).then(|| Cause::new(CauseKind::DialFailed, "refused \u{1b}[2J")),
+        cause: number
+            .is_multiple_of(3)
+            .then(|| Cause::new(CauseKind::DialFailed, "refused \u{1b}[2J")),
         attempt: 3,
-        next_try_unix_ms: (number % 4 == 0).then_some(5),
+        next_try_unix_ms: number.is_multiple_of(4).then_some(5),
     }
 }
 
@@ -129,7 +131,7 @@ pub fn fill(directory: &Path) {
     commit(&store, StoreChange::PutIdentity(id(0xC000_0000), identity));
     commit(&store, StoreChange::PutRecords(records()));
     for name in ["interval", "z \u{1f980}"] {
-        let set = store.set_property(id(7), name, Some(Value::String("x".repeat(300).into())));
+        let set = store.set_property(id(7), name, Some(Value::String("x".repeat(300))));
         wait(set).expect("stored");
     }
     let changes = [
