@@ -259,6 +259,7 @@ impl Loader {
         }
         let line = export_line::parse(line)?;
         let kind = line.kind();
+        let is_record = !matches!(line, Line::Coverage(_) | Line::End(_));
         match line {
             Line::Property(property) => self.properties.push(property.property()?),
             Line::Coverage(coverage) => self.coverage = Some(coverage.coverage()?),
@@ -286,7 +287,9 @@ impl Loader {
             }
             line => export::take(line, &mut self.desired)?,
         }
-        *self.lines.entry(kind).or_default() += 1;
+        if is_record {
+            *self.lines.entry(kind).or_default() += 1;
+        }
         Ok(())
     }
 

@@ -18,8 +18,9 @@ use crate::time::Instant;
 pub(super) const REOPEN_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
 const REOPEN_MAX: Duration = Duration::from_secs(10);
-/// The free space is looked at before changes are written, at most this often …
-const MEASURE_BUSY: Duration = Duration::from_millis(100);
+/// The free space is looked at before changes are written, at most this often: within it nobody
+/// fills the usual reserve …
+const MEASURE_BUSY: Duration = Duration::from_millis(10);
 /// … this often while there is too little of it …
 const MEASURE_SHORT: Duration = Duration::from_secs(1);
 /// … and this often when nothing is to be done.

@@ -150,6 +150,20 @@ async fn named_device(world: &mut World) -> (device::Device, Web) {
     (device, Web::new(world.gateway.http))
 }
 
+/// Waits until that device has come again.
+async fn back(world: &mut World) {
+    let there = async {
+        loop {
+            let device = client::listed(&mut world.client, 7).await;
+            if device.is_some_and(|device| device.status() == Status::TcpConnected) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("the device", there).await;
+}
+
 fn property_of(number: &str) -> String {
     format!("/v3/users/~/devices/{number}/properties/cfg")
 }
@@ -178,7 +192,7 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
             let (_device, web) = named_device(&mut world).await;
             assert_eq!(put(&web, 1).await, StatusCode::NO_CONTENT);
 
-            world.add_until_refused(|| disk.fill(1 << 20)).await;
+            world.add_until_refused(|| disk.fill(256 << 10)).await;
             assert!(disk.free() > 16 << 20, "the reserve is there");
             world.goes_on(10).await;
             assert_eq!(put(&web, 2).await, StatusCode::INSUFFICIENT_STORAGE);
@@ -227,7 +241,7 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
             assert_eq!(world.listed().await, world.acknowledged);
 
             // It starts, and serves, without space as well.
-            world.add_until_refused(|| disk.fill(1 << 20)).await;
+            world.add_until_refused(|| disk.fill(256 << 10)).await;
             world.gateway.kill();
             world.gateway.restart();
             world.client = world.gateway.client().await;
@@ -235,6 +249,7 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
             world.goes_on(10).await;
             disk.leave(0);
             world.kill_and_restart(disk).await;
+            back(&mut world).await;
             assert_eq!(web.get(&property_of("7")).await, json!(3));
         });
     });
@@ -262,6 +277,7 @@ fn without_a_reserve_a_full_disk_costs_nothing_acknowledged_either() {
             let log = world.gateway.log();
             world.kill_and_restart(disk).await;
             assert!(!log.contains("panicked"), "{log}");
+            back(&mut world).await;
             assert_eq!(web.get(&property_of("7")).await, json!(1));
         });
     });
