@@ -234,7 +234,6 @@ fn below_the_reserve_changes_are_refused_and_everything_else_goes_on() {
                 "gatehouse_store_batch_size_count{kind=\"changes\"}",
                 "gatehouse_store_batch_size_count{kind=\"events\"}",
                 "gatehouse_store_size_bytes",
-                "gatehouse_store_export_timestamp_seconds",
             ] {
                 assert!(told(&web, name).await > 0.0, "{name}");
             }
