@@ -276,7 +276,7 @@ async fn a_secret_that_nobody_heard_is_not_kept() {
     assert!(served.list().await.is_empty());
     served.world.refuse(true);
     let error = served.add("1001", CREDENTIAL, false).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unavailable);
+    assert_eq!(error.code(), Code::ResourceExhausted);
     assert!(served.list().await.is_empty());
     served.server.stop().await;
 }
