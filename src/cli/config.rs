@@ -44,11 +44,6 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// This file, or none.
-    pub const fn of(config: Option<PathBuf>) -> Self {
-        Self { config }
-    }
-
     /// The settings of the file, or the defaults when none was named.
     ///
     /// # Errors

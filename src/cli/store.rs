@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::config::{ConfigFile, ConfigFileError};
+use crate::config::Config;
+use crate::service::config_file::{self, ConfigFileError};
 use crate::store::care::dump::{Exported, Parts, export_running};
 use crate::store::care::{Care, CareError};
 use crate::store::files::{self, Layout};
@@ -206,7 +207,8 @@ impl Place {
     fn directory(&self) -> Result<PathBuf, ConfigFileError> {
         match (&self.data_dir, &self.config) {
             (Some(directory), _) => Ok(directory.clone()),
-            (None, config) => Ok(ConfigFile::of(config.clone()).read()?.data_dir),
+            (None, Some(file)) => Ok(config_file::read(file)?.data_dir),
+            (None, None) => Ok(Config::default().data_dir),
         }
     }
 

@@ -45,6 +45,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
         readiness::State::Draining => Err(Problem::unavailable("the gateway is stopping")),
         readiness::State::Ready => match app.services.store.health() {
             Health::Good => Ok(Json(json!({ "ready": true, "store": "good" }))),
+            Health::NoSpace(_) => Ok(Json(json!({ "ready": true, "store": "full" }))),
             Health::Degraded(_) => Ok(Json(json!({ "ready": true, "store": "degraded" }))),
             Health::Closed => Err(Problem::unavailable("the store is closed")),
         },
