@@ -198,7 +198,7 @@ table! {
         EVENTS = COUNTER "gatehouse_events_total" ["change"]
             "Numbered events, by what changed: added, changed, removed, refused, approved or denied.";
         SUBSCRIBERS = GAUGE "gatehouse_subscribers" []
-            "Open streams of status events, those of the gateway itself included.";
+            "Open streams of status events.";
         SUBSCRIBERS_REFUSED = COUNTER "gatehouse_subscribers_refused_total" []
             "Streams of status events that were refused because too many were open.";
         EVENTS_CONFLATED = COUNTER "gatehouse_events_conflated_total" []

@@ -44,7 +44,7 @@ pub struct Delivery {
 pub struct Counts {
     /// Events that were published, in the order of [`Change::ALL`].
     pub events: [u64; Change::ALL.len()],
-    /// Subscribed now.
+    /// Subscribed now, without parts of the gateway itself.
     pub subscribers: usize,
     /// Who found no room.
     pub refused: u64,
@@ -138,8 +138,7 @@ impl Hub {
     pub fn subscribe(&self, queue_max: usize) -> Result<Subscription, TooManySubscribers> {
         let mut state = self.state();
         let max = self.shared.subscribers_max;
-        let count = |mailbox: &&Arc<Mailbox>| !mailbox.is_ours;
-        if state.mailboxes.values().filter(count).count() >= max {
+        if state.clients() >= max {
             state.refused += 1;
             return Err(TooManySubscribers { max });
         }
@@ -192,7 +191,7 @@ impl Hub {
         let deepest = waiting.map(|mailbox| mailbox.lock().queue.len()).max();
         Counts {
             events: state.events,
-            subscribers: state.mailboxes.len(),
+            subscribers: state.clients(),
             refused: state.refused,
             conflated: state.conflated,
             deepest: deepest.unwrap_or(0),
@@ -222,6 +221,14 @@ impl Hub {
     fn state(&self) -> MutexGuard<'_, State> {
         let state = self.shared.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Subscribers that count against the limit.
+    fn clients(&self) -> usize {
+        let clients = self.mailboxes.values().filter(|mailbox| !mailbox.is_ours);
+        clients.count()
     }
 }
 
@@ -414,6 +421,7 @@ mod tests {
         let mut fast = hub.subscribe(10).unwrap();
         let ours = hub.follow(10);
         assert!(hub.subscribe(1).is_err() && hub.subscribe(1).is_err());
+        shows(&["subscribers 2"]);
         drop(ours);
         for (number, change) in (2..).zip(Change::ALL) {
             hub.publish(&[StatusEvent {
