@@ -181,6 +181,7 @@ mod tests {
             "7m",
             "7h",
             "127.0.0.1:9",
+            "http://127.0.0.1:9",
             "warn",
             "json",
             "required",
@@ -199,6 +200,9 @@ mod tests {
         match value {
             toml::Value::Integer(number) => vec![(number + 1).into(), (number - 1).into()],
             toml::Value::Boolean(flag) => vec![(!flag).into()],
+            toml::Value::Table(_) => {
+                vec![toml::Table::from_iter([("a".to_owned(), "b".into())]).into()]
+            }
             toml::Value::Array(_) => lists.map(|text| vec![text].into()).into(),
             _ => texts.map(Into::into).into(),
         }

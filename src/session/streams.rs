@@ -232,12 +232,17 @@ impl Streams {
     /// Tells what is streamed, when that has changed.
     fn tell(&mut self, index: usize) {
         let entry = &mut self.entries[index];
+        if entry.wanted.is_none() {
+            // Who wants it again is to be told, also when nothing changes by then.
+            entry.told = Pace::default();
+            return;
+        }
         let present = entry.present(self.joint);
         if present == entry.told {
             return;
         }
         entry.told = present;
-        if !present.is_none() && !entry.wanted.is_none() {
+        if !present.is_none() {
             self.effects.push_back(Effect::Report(Report::Started {
                 resource: Arc::clone(&entry.resource),
                 sampled: present.sampled,

@@ -22,7 +22,7 @@ use crate::store::coverage::{self, Batch, Coverage, Run};
 use crate::store::desired::Desired;
 use crate::store::gather::Gathered;
 use crate::store::writes::{Place, Writes};
-use crate::store::{gather, record, stored_record};
+use crate::store::{files, gather, record, stored_record};
 
 /// The schema that this gateway reads and writes.
 ///
@@ -65,12 +65,8 @@ impl From<sled::Error> for DiskError {
     fn from(error: sled::Error) -> Self {
         match &error {
             sled::Error::Io(io) if is_no_space(io) => Self::NoSpace(error.to_string()),
-            // sled makes up an error without a number when another process holds its lock.
-            sled::Error::Io(io)
-                if io.raw_os_error().is_some() || io.to_string().contains("acquire lock") =>
-            {
-                Self::Refused(error.to_string())
-            }
+            sled::Error::Io(io) if io.raw_os_error().is_some() => Self::Refused(error.to_string()),
+            _ if is_locked(&error) => Self::Refused(error.to_string()),
             _ => Self::Damaged(error.to_string()),
         }
     }
@@ -550,7 +546,13 @@ impl Disk {
 /// [`DiskError`].
 pub fn sled_at(directory: &Path) -> Result<Db, DiskError> {
     let config = sled::Config::new().path(directory);
-    Ok(config.cache_capacity(CACHE_BYTES).open()?)
+    let config = config.cache_capacity(CACHE_BYTES);
+    Ok(files::patiently(|| config.open(), is_locked)?)
+}
+
+/// sled makes up an error without a number when its lock is held.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("acquire lock"))
 }
 
 /// Applies all writes, or none: sled recovers a transaction whole or not at all.

@@ -3,9 +3,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 const COPY_OF_SCHEMA: &str = "store.schema-";
+
+/// How often, and after which time, a lock is tried for again that another holds.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the export goes that belongs to a copy of a store.
 pub fn export_beside(copy: &Path) -> PathBuf {
@@ -133,6 +138,21 @@ pub enum LockError {
     Io(io::Error),
 }
 
+/// Tries again for a moment what fails because of a lock. Whoever had it may be just going, and a
+/// child that is being started holds copies of the locks of its parent until it runs its program.
+pub fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_held: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    for _ in 0..LOCK_TRIES {
+        match attempt() {
+            Err(error) if is_held(&error) => thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    attempt()
+}
+
 /// Takes the data directory for this process, until the file is dropped or the process ends.
 ///
 /// # Errors
@@ -145,7 +165,8 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
         .truncate(false)
         .open(path)
         .map_err(LockError::Io)?;
-    match file.try_lock() {
+    let is_held = |error: &TryLockError| matches!(error, TryLockError::WouldBlock);
+    match patiently(|| file.try_lock(), is_held) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),

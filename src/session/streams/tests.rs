@@ -185,6 +185,29 @@ fn expected(joint: bool, wanted: Pace) -> BTreeSet<u32> {
     beat.into_iter().chain(events).collect()
 }
 
+/// Found by the property below: what went on of a refused resource was taken for told.
+#[test]
+fn who_wants_again_what_was_refused_is_told_what_streams() {
+    let mut world = World::new(false);
+    let sampled = NonZeroU32::new(2);
+    let pace = |sampled, events| Pace { sampled, events };
+    world.wish("c", pace(None, true));
+    world.answer(How::Ok);
+    world.answer(How::Ok);
+    world.wish("c", pace(sampled, true));
+    world.answer(How::Ok);
+    // The stream of events is begun again after that of samples, and refused.
+    world.answer(How::Error);
+    assert!(world.refused.contains("c"));
+    world.told.clear();
+    world.wish("c", pace(sampled, false));
+    while !world.asked.is_empty() {
+        world.answer(How::Ok);
+    }
+    assert_eq!(world.told.get("c"), Some(&pace(sampled, false)));
+    assert_eq!(world.streamed("c"), (BTreeSet::from([2]), 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -147,8 +147,8 @@ proptest! {
             }
             ended.extend(told);
             let passed = desk.now.instant.since(start);
-            let allowed = passed.as_secs_f64() * f64::from(rate) + 1.0;
-            prop_assert!(ended.len() as f64 <= allowed, "{} after {passed:?}", ended.len());
+            let allowed = passed.as_micros() * u128::from(rate) / 1_000_000 + 1;
+            prop_assert!(ended.len() as u128 <= allowed, "{} after {passed:?}", ended.len());
             let Some(due) = desk.machine.poll_timeout(desk.now) else {
                 break;
             };
