@@ -1,6 +1,7 @@
 //! sled, with its blind spots covered. Every call blocks; only the store's thread makes them.
 
 pub mod fill;
+mod nudge;
 pub mod points;
 pub mod properties;
 pub mod survey;
@@ -13,6 +14,7 @@ use std::path::Path;
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 use sled::{Batch as TreeWrites, Db, IVec, Transactional, Tree};
 
+use self::nudge::Nudge;
 use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
 use crate::registry::records::{AuditEntry, Record};
@@ -141,6 +143,8 @@ pub struct Disk {
     /// Notes of the batches in `points`.
     buckets: Tree,
     quarantine: Tree,
+    /// The last, so that it watches until the others are closed.
+    nudge: Nudge,
 }
 
 /// What is done with a store of an older schema.
@@ -150,6 +154,13 @@ pub enum Older {
     Refused,
     /// It is opened, and is of the present schema once a run is begun.
     Taken,
+}
+
+/// sled flushes what it has left when it is closed, and waits for that.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.nudge.begin();
+    }
 }
 
 impl Disk {
@@ -186,6 +197,7 @@ impl Disk {
                 .read(true)
                 .write(true)
                 .open(directory.join("db"))?,
+            nudge: Nudge::watch(meta.clone())?,
             meta,
             devices: db.open_tree("devices")?,
             accept_filter: db.open_tree("accept_filter")?,
@@ -371,7 +383,7 @@ impl Disk {
     /// # Errors
     /// [`DiskError`].
     pub fn flush(&self) -> Result<(), DiskError> {
-        self.db.flush()?;
+        self.nudge.during(|| self.db.flush())?;
         Ok(())
     }
 
