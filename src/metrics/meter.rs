@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::process::Process;
 use super::table::{self, Kind, Metric};
 
 /// What [`Metadata`] is made of; nobody filters by it.
@@ -22,6 +23,7 @@ pub struct Meter {
 struct Inner {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    process: Process,
     sources: Mutex<Vec<Source>>,
 }
 
@@ -51,11 +53,13 @@ impl Meter {
             }
         }
         let handle = recorder.handle();
+        let process = Process::new(|metric| recorder.register_gauge(&key(metric, &[]), &METADATA));
         let sources = Mutex::default();
         Self {
             inner: Some(Arc::new(Inner {
                 recorder,
                 handle,
+                process,
                 sources,
             })),
         }
@@ -115,11 +119,8 @@ impl Meter {
         };
         let sources = inner.sources().clone();
         sources.iter().for_each(|source| source());
-        // What the process uses is read and recorded by the library, which asks for a recorder.
-        metrics::with_local_recorder(&inner.recorder, || {
-            metrics_process::Collector::default().collect();
-        });
-        inner.handle.render()
+        let processor = inner.process.read();
+        inner.handle.render() + &processor
     }
 
     /// Sorts the samples of histograms into their buckets. To be called every few seconds: until
@@ -175,6 +176,13 @@ mod tests {
         }
         assert!(text.contains(table::TAKEOVERS.help), "{text}");
         assert!(text.contains("process_open_fds"), "{text}");
+        let spent = text
+            .lines()
+            .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+        assert!(
+            spent.is_some_and(|spent| spent.parse::<f64>().is_ok()),
+            "{text}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod counted;
 pub mod mailbox;
 mod meter;
 pub mod page;
+mod process;
 pub mod table;
 
 pub use self::counted::Counted;

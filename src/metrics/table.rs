@@ -262,7 +262,7 @@ table! {
     }
     "The process" {
         PROCESS_CPU_SECONDS = COUNTER "process_cpu_seconds_total" []
-            "Processor time spent, in whole seconds.";
+            "Processor time spent.";
         PROCESS_OPEN_FDS = GAUGE "process_open_fds" []
             "Open file descriptors; each connection takes one.";
         PROCESS_MAX_FDS = GAUGE "process_max_fds" []
