@@ -45,7 +45,7 @@ use crate::trace::Observer;
 /// How often one session reads before the others of its thread have their turn.
 const READS_MAX: usize = 4;
 
-/// What a session tells the registry: at most one each of Claimed, Described and Ended.
+/// What a session tells the registry: at most one each of Claimed, Slow, Described and Ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SessionReport {
@@ -559,7 +559,7 @@ impl Guard {
                 self.deps.functions.session_ended(device, self.generation);
             }
         }
-        // A session has three reports to make in its life, so this queue cannot be flooded.
+        // A session has four reports to make in its life, so this queue cannot be flooded.
         self.deps.reports.do_send(SessionReport {
             generation: self.generation,
             event,

@@ -39,7 +39,9 @@ impl Sizes {
     /// The whole measurement with `sessions` of each link and a storm of `storm` devices, or as many
     /// as `files` allow.
     pub(super) fn whole(sessions: u32, storm: u32, files: u64) -> Self {
-        let bare = (sessions / 10).clamp(1, 1000);
+        // A twentieth of the files for each of the loops at the most.
+        let bare_max = u32::try_from(files / 20).unwrap_or(u32::MAX).clamp(1, 1000);
+        let bare = (sessions / 10).clamp(1, bare_max);
         let beside = FILES_BESIDE + LINKS * (u64::from(bare) + u64::from(WARM));
         let room = u32::try_from(files.saturating_sub(beside)).unwrap_or(u32::MAX);
         let plain = sessions.min(room / 5 * 2).max(1);
@@ -109,6 +111,12 @@ mod tests {
         assert_eq!((sizes.plain, sizes.aes, sizes.tls), (6620, 4966, 4966));
         assert_eq!(sizes.storm, 5000);
         assert!(sizes.shortfall(10_000, 20_000).is_some());
+    }
+
+    #[test]
+    fn few_files_leave_room_beside_the_bare_loops() {
+        let sizes = Sizes::whole(9150, 9150, 3000);
+        assert_eq!((sizes.bare, sizes.plain, sizes.aes), (150, 840, 631));
     }
 
     proptest! {
