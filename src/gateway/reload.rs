@@ -1,11 +1,11 @@
 //! What runs beside the gateway: files that change are read again, rotations come to their end.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Counter;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::error::StartError;
@@ -131,9 +131,9 @@ impl Reloader {
     /// Needs a tokio runtime around it.
     pub(super) fn run_beside(&self, config: &Config, gateway: Gateway, meter: Meter) -> Background {
         let files = self.settings.file().cloned().into_iter().collect();
-        let follow = self
-            .clone()
-            .follow_files(watch::watched_paths(config), files);
+        // Watched from here on, not from the first turn of a task.
+        let changes = watch::watch(watch::watched_paths(config), files);
+        let follow = self.clone().follow_files(changes);
         let trust = self.trust.clone();
         let keep_tickets = async move {
             loop {
@@ -157,14 +157,18 @@ impl Reloader {
         ])
     }
 
-    async fn follow_files(self, folders: Vec<PathBuf>, files: Vec<PathBuf>) {
-        let mut changes = match watch::watch(folders, files) {
+    async fn follow_files(self, changes: io::Result<mpsc::Receiver<()>>) {
+        let mut changes = match changes {
             Ok(changes) => changes,
             Err(error) => {
                 tracing::warn!(%error, "changed files are not noticed; SIGHUP has them read again");
                 return;
             }
         };
+        // The file may have been changed after it was read and before it was watched.
+        if self.settings.say_otherwise().await {
+            let _ = self.reload().await;
+        }
         while changes.recv().await.is_some() {
             // Told in the log; the next change may mend it.
             let _ = self.reload().await;
