@@ -165,10 +165,6 @@ impl Reloader {
                 return;
             }
         };
-        // The file may have been changed after it was read and before it was watched.
-        if self.settings.say_otherwise().await {
-            let _ = self.reload().await;
-        }
         while changes.recv().await.is_some() {
             // Told in the log; the next change may mend it.
             let _ = self.reload().await;

@@ -69,32 +69,17 @@ impl Settings {
     /// # Errors
     /// [`StartError::ConfigFile`] with the key that is wrong.
     pub(super) async fn read(&self) -> Result<Option<Config>, StartError> {
-        let Some(config) = self.read_file().await? else {
+        let Some(file) = self.file.clone() else {
             return Ok(None);
         };
+        let reading = tokio::task::spawn_blocking(move || config_file::read(&file));
+        let config = reading.await.map_err(|_| StartError::Thread)??;
         let mut said = self.said.lock().await;
         if said.as_ref() == Some(&config) {
             return Ok(None);
         }
         *said = Some(config.clone());
         Ok(Some(config))
-    }
-
-    /// Whether the file says something else than the last time, or is at fault.
-    pub(super) async fn say_otherwise(&self) -> bool {
-        match self.read_file().await {
-            Ok(None) => false,
-            Ok(config) => *self.said.lock().await != config,
-            Err(_) => true,
-        }
-    }
-
-    async fn read_file(&self) -> Result<Option<Config>, StartError> {
-        let Some(file) = self.file.clone() else {
-            return Ok(None);
-        };
-        let reading = tokio::task::spawn_blocking(move || config_file::read(&file));
-        Ok(Some(reading.await.map_err(|_| StartError::Thread)??))
     }
 
     /// Something was not taken: the next reading is not passed over for saying the same.

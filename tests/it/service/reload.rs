@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use crate::support::client;
 use crate::support::device::{self, Spec};
-use crate::support::process::Process;
+use crate::support::process::{self, Process};
 use crate::support::web::Web;
 use crate::support::{PATIENCE, run};
 
@@ -31,7 +31,7 @@ fn logged(gateway: &Process, from: usize, message: &str) -> serde_json::Value {
 
 fn rewrite(gateway: &Process, change: impl FnOnce(&str) -> String) {
     let text = fs::read_to_string(gateway.config()).expect("a file");
-    fs::write(gateway.config(), change(&text)).expect("written");
+    process::replace(gateway.config(), &change(&text));
 }
 
 const READ: &str = "the settings were read again";

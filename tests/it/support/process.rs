@@ -210,6 +210,13 @@ pub fn gatehouse(arguments: &[&str]) -> Output {
     output.expect("the binary runs")
 }
 
+/// Whoever reads a file meanwhile finds the old one or the new one, whole.
+pub fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("written");
+    std::fs::rename(&new, file).expect("replaced");
+}
+
 fn write_config(file: &Path, directory: &Path, [grpc, aes, tls, http]: Addresses, more: &str) {
     let data = directory.join("data");
     let text = format!(
@@ -223,7 +230,7 @@ fn write_config(file: &Path, directory: &Path, [grpc, aes, tls, http]: Addresses
          reconnect.max = \"200ms\"\n\
          {more}\n"
     );
-    std::fs::write(file, text).expect("written");
+    replace(file, &text);
 }
 
 fn spawn(mut command: Command, config: &Path) -> (Child, Addresses, Option<SocketAddr>, Log) {
