@@ -1,6 +1,5 @@
 //! What is read when somebody scrapes, of rooms that do not count by handles of their own.
 
-use metrics::Gauge;
 use tokio::runtime::Handle;
 
 use crate::clock;
@@ -23,13 +22,13 @@ fn registry(meter: &Meter, gateway: Gateway) {
         handles.show(&snapshot);
         // It falls with the time, though nothing happens any more.
         let now = clock::now().instant;
-        set(&flapping, snapshot.trouble.flapping(now));
+        flapping.set(snapshot.trouble.flapping(now) as f64);
     });
 }
 
 pub(super) fn waiting_room(meter: &Meter, door: Door) {
     let waiting = meter.gauge(&table::WAITING_ROOM, &[]);
-    meter.read_at_scrape(move || set(&waiting, door.waiting()));
+    meter.read_at_scrape(move || waiting.set(door.waiting() as f64));
 }
 
 /// The runtime of gRPC and HTTP; the arbiters of the sessions have none that tells.
@@ -39,12 +38,8 @@ fn runtime(meter: &Meter) {
     let queue = meter.gauge(&table::RUNTIME_QUEUE_DEPTH, &[]);
     let runtime = Handle::current().metrics();
     meter.read_at_scrape(move || {
-        set(&workers, runtime.num_workers());
-        set(&tasks, runtime.num_alive_tasks());
-        set(&queue, runtime.global_queue_depth());
+        workers.set(runtime.num_workers() as f64);
+        tasks.set(runtime.num_alive_tasks() as f64);
+        queue.set(runtime.global_queue_depth() as f64);
     });
-}
-
-fn set(gauge: &Gauge, count: usize) {
-    gauge.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }

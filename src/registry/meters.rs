@@ -102,9 +102,9 @@ impl SnapshotMeters {
         }
         set_all(&self.devices, &devices);
         set_all(&self.sessions, &sessions);
-        set(&self.pending, snapshot.pending.len());
-        set(&self.unproven, snapshot.unproven.len());
-        set(&self.refusals, snapshot.refusals.len());
+        self.pending.set(snapshot.pending.len() as f64);
+        self.unproven.set(snapshot.unproven.len() as f64);
+        self.refusals.set(snapshot.refusals.len() as f64);
         self.show_counts(&snapshot.counts);
     }
 
@@ -125,9 +125,9 @@ impl SnapshotMeters {
         }
         self.short.absolute(counts.short);
         self.takeovers.absolute(counts.takeovers);
-        set(&self.dials_in_flight, counts.dials_in_flight);
-        set(&self.dials_queued, counts.dials_queued);
-        set(&self.backing_off, counts.backing_off);
+        self.dials_in_flight.set(counts.dials_in_flight as f64);
+        self.dials_queued.set(counts.dials_queued as f64);
+        self.backing_off.set(counts.backing_off as f64);
     }
 }
 
@@ -140,10 +140,6 @@ fn set_all<const A: usize, const B: usize, const C: usize>(
     for (handle, count) in handles.iter().zip(counts) {
         handle.set(f64::from(*count));
     }
-}
-
-fn set(handle: &Gauge, count: usize) {
-    handle.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }
 
 /// The handles of what the registry observes as it happens.

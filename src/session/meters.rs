@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::device::LinkKind;
-use crate::metrics::mailbox::Mailbox;
+use crate::metrics::mailbox::{Mailbox, Mailboxes};
 use crate::metrics::{Meter, table};
 use crate::session::course::Step;
 use crate::session::machine::Counters;
@@ -44,7 +44,7 @@ impl Meters {
             functions_dropped: ignored("function"),
             pushes_dropped: ignored("push"),
             handshakes_waiting: meter.gauge(&table::HANDSHAKES_WAITING, &[]),
-            registry: Mailbox::new(meter, "registry"),
+            registry: Mailboxes::new(meter).registry,
         }
     }
 
