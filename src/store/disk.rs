@@ -9,7 +9,7 @@ pub mod survey;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 use sled::{Batch as TreeWrites, Db, IVec, Transactional, Tree};
@@ -35,6 +35,9 @@ use crate::store::{files, gather, record, stored_record};
 /// without the properties, which are then gone with the store. What 1 and 2 wrote is read as it
 /// is: trees that are not there yet are empty.
 pub const SCHEMA: u32 = 3;
+
+/// sled's name for the file that it writes to, and locks.
+pub const DB_FILE: &str = "db";
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -143,8 +146,36 @@ pub struct Disk {
     /// Notes of the batches in `points`.
     buckets: Tree,
     quarantine: Tree,
-    /// The last, so that it watches until the others are closed.
+    /// After those above, so that it watches until they are closed.
     nudge: Nudge,
+    /// The last, as it waits for all of them.
+    _let_go: LetGo,
+}
+
+/// Waits in its drop until sled's file can be opened again: a thread of sled's own, or a child that
+/// is being started, may hold it for a moment after everything else has gone.
+struct LetGo {
+    path: PathBuf,
+}
+
+impl LetGo {
+    fn of(directory: &Path) -> Self {
+        Self {
+            path: directory.join(DB_FILE),
+        }
+    }
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        // Without a file there is nothing to wait for, and who finds it held is told so.
+        if let Ok(file) = File::open(&self.path) {
+            // Unlocked, and not only closed: a child that is being started may have a copy.
+            if files::take_lock(&file).is_ok() {
+                let _ = file.unlock();
+            }
+        }
+    }
 }
 
 /// What is done with a store of an older schema.
@@ -181,6 +212,8 @@ impl Disk {
     /// # Errors
     /// [`DiskError`].
     pub fn attach(directory: &Path, older: Older) -> Result<Self, DiskError> {
+        // Made first: what was made before is dropped after.
+        let let_go = LetGo::of(directory);
         let db = sled_at(directory)?;
         let meta = db.open_tree("meta")?;
         // A record that does not decode is set aside by whoever loads it.
@@ -193,10 +226,7 @@ impl Disk {
             _ => {}
         }
         Ok(Self {
-            file: File::options()
-                .read(true)
-                .write(true)
-                .open(directory.join("db"))?,
+            file: File::options().read(true).write(true).open(&let_go.path)?,
             nudge: Nudge::watch(meta.clone())?,
             meta,
             devices: db.open_tree("devices")?,
@@ -214,6 +244,7 @@ impl Disk {
             buckets: db.open_tree("buckets")?,
             quarantine: db.open_tree("quarantine")?,
             db,
+            _let_go: let_go,
         })
     }
 

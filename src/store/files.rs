@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const COPY_OF_SCHEMA: &str = "store.schema-";
 
 /// How often, and after which time, a lock is tried for again that another holds.
-const LOCK_TRIES: u32 = 10;
+const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the export goes that belongs to a copy of a store.
@@ -153,6 +153,15 @@ pub fn patiently<T, E>(
     attempt()
 }
 
+/// Takes the lock of a file, which may be just being released.
+///
+/// # Errors
+/// [`TryLockError::WouldBlock`] when another keeps it.
+pub fn take_lock(file: &File) -> Result<(), TryLockError> {
+    let is_held = |error: &TryLockError| matches!(error, TryLockError::WouldBlock);
+    patiently(|| file.try_lock(), is_held)
+}
+
 /// Takes the data directory for this process, until the file is dropped or the process ends.
 ///
 /// # Errors
@@ -165,8 +174,7 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
         .truncate(false)
         .open(path)
         .map_err(LockError::Io)?;
-    let is_held = |error: &TryLockError| matches!(error, TryLockError::WouldBlock);
-    match patiently(|| file.try_lock(), is_held) {
+    match take_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -519,6 +520,31 @@ fn a_second_gateway_is_told_who_has_the_directory() {
     assert!(!error.to_string().contains('\n'));
     store.close().expect("the store closes");
     look(directory.path());
+}
+
+#[test]
+fn the_files_of_a_closed_store_are_let_go() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (going_on, until) = channel::<()>();
+    // A child has copies of what is open until it runs its program.
+    let start_children = move || {
+        while until.try_recv() == Err(TryRecvError::Empty) {
+            let child = Command::new("true").status();
+            assert!(child.expect("a child").success());
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(start_children);
+        for round in 0..50 {
+            let (store, _, commits) = open(directory.path());
+            assert_eq!(apply(&store, &commits, put(1..=round + 100)), Ok(()));
+            store.close().expect("the store closes");
+            let file = File::open(directory.path().join("store/db")).expect("sled's file");
+            file.try_lock().expect("nobody has it");
+            file.unlock().expect("it is let go");
+        }
+        drop(going_on);
+    });
 }
 
 #[test]

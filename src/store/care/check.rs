@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Care, CareError, cannot, caught};
 use crate::store::disk::survey::{Item, Kind, Meta, Undecodable};
-use crate::store::disk::{Disk, DiskError, Older, SCHEMA};
+use crate::store::disk::{DB_FILE, Disk, DiskError, Older, SCHEMA};
 use crate::store::space::Bytes;
 use crate::store::{export, files};
 
@@ -72,7 +72,7 @@ impl Care {
         report.groups_exported = export::groups(&exported);
         let aside = self.layout.quarantines();
         report.stores_set_aside = aside.map_err(cannot("read", self.layout.directory()))?;
-        if store.join("db").exists() {
+        if store.join(DB_FILE).exists() {
             self.check_copy(&mut report)?;
         } else {
             report.damage = Some("its file db is missing".to_owned());

@@ -108,7 +108,7 @@ mod tests {
     fn it_ends_with_the_store_and_lets_it_be_opened_again() {
         let directory = tempfile::tempdir().unwrap();
         for round in 0..3_u8 {
-            let db = sled::open(directory.path()).unwrap();
+            let db = crate::store::disk::sled_at(directory.path()).unwrap();
             let nudge = Nudge::watch(db.open_tree("a").unwrap()).unwrap();
             let value = nudge.during(|| {
                 db.insert("round", &[round]).unwrap();
