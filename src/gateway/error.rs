@@ -69,8 +69,6 @@ pub enum StartError {
     Backoff(#[from] BackoffError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    #[error("the HTTP socket does not know its address: {0}")]
-    Http(io::Error),
     #[error("a thread of the gateway ended while it started")]
     Thread,
 }

@@ -3,16 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
-use super::error::StartError;
-use super::sockets::Listening;
-use super::trust::Trust;
+use super::rooms::Rooms;
+use super::sockets::{ClientSockets, Listening};
 use crate::callers::audit::Audit;
-use crate::callers::credentials::Credentials;
 use crate::callers::guard::Guard;
 use crate::config::Config;
-use crate::functions::ServerFunctions;
 use crate::grpc::connection_mode::Advertised;
 use crate::grpc::server::{Server, Settings};
 use crate::grpc::{self, DeviceSettings};
@@ -20,29 +15,18 @@ use crate::handle::Gateway;
 use crate::http;
 use crate::http::iotmp::IotmpDoor;
 use crate::logs::Control;
-use crate::metrics::Meter;
 use crate::service::readiness::Readiness;
 use crate::service::vitals::Vitals;
-use crate::store::Store;
-use crate::stream::hub::Hub;
-use crate::trace::Observer;
-use crate::vault::Vault;
 
 /// What both are made of.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) rooms: &'a Rooms,
     pub(super) gateway: Gateway,
-    pub(super) store: Store,
-    pub(super) vault: Vault,
-    pub(super) callers: Arc<Credentials>,
-    pub(super) trust: Trust,
-    pub(super) streams: Hub,
-    pub(super) functions: ServerFunctions,
     pub(super) iotmp: IotmpDoor,
-    pub(super) meter: Meter,
     pub(super) readiness: Readiness,
     pub(super) vitals: Vitals,
     pub(super) log: Option<Arc<dyn Control>>,
-    pub(super) observer: Observer,
 }
 
 /// Both, as they serve.
@@ -52,22 +36,15 @@ pub(super) struct Faces {
 }
 
 impl Faces {
-    pub(super) fn start(
-        parts: Parts,
-        config: &Config,
-        listening: &Listening,
-        grpc: TcpListener,
-        http: Option<TcpListener>,
-    ) -> Result<Self, StartError> {
-        let http = http.map(|listener| {
-            let tls = parts.trust.http_tls();
-            http::serve(parts.http(config), tls, listener)
+    pub(super) fn start(parts: Parts<'_>, listening: &Listening, sockets: ClientSockets) -> Self {
+        let http = sockets.http.map(|(listener, address)| {
+            let tls = parts.rooms.trust.http_tls();
+            http::serve(parts.http(), tls, listener, address)
         });
-        let http = http.transpose().map_err(StartError::Http)?;
-        let mut settings = Settings::new(parts.trust.grpc_tls());
-        settings.message_size_max = config.grpc.message_max_bytes;
-        let grpc = grpc::serve(parts.grpc(config, listening), settings, grpc);
-        Ok(Self { grpc, http })
+        let mut settings = Settings::new(parts.rooms.trust.grpc_tls());
+        settings.message_size_max = parts.config.grpc.message_max_bytes;
+        let grpc = grpc::serve(parts.grpc(listening), settings, sockets.grpc);
+        Self { grpc, http }
     }
 
     /// Ends streams, lets calls in progress end within this time, then cuts what is left.
@@ -81,28 +58,30 @@ impl Faces {
     }
 }
 
-impl Parts {
-    fn http(&self, config: &Config) -> http::Services {
-        let audit = Audit::new(self.store.clone());
+impl Parts<'_> {
+    fn http(&self) -> http::Services {
+        let Self { config, rooms, .. } = self;
+        let audit = Audit::new(rooms.store.clone());
         http::Services {
             gateway: self.gateway.clone(),
-            streams: self.streams.clone(),
-            store: self.store.clone(),
-            functions: self.functions.clone(),
+            streams: rooms.streams.clone(),
+            store: rooms.store.clone(),
+            functions: rooms.functions.clone(),
             iotmp: config.http.iotmp.then(|| self.iotmp.clone()),
-            guard: Guard::for_loopback(Arc::clone(&self.callers), audit),
+            guard: Guard::for_loopback(Arc::clone(&rooms.callers), audit),
             http: config.http.clone(),
             names: config.grpc.names.clone(),
             refusal_for: config.access.refusal_for,
-            meter: self.meter.clone(),
+            meter: rooms.meter.clone(),
             readiness: self.readiness.clone(),
             vitals: self.vitals.clone(),
-            observer: self.observer.clone(),
+            observer: rooms.observer.clone(),
         }
     }
 
-    fn grpc(self, config: &Config, listening: &Listening) -> grpc::Services {
-        let trust = self.trust;
+    fn grpc(self, listening: &Listening) -> grpc::Services {
+        let Self { config, rooms, .. } = self;
+        let trust = rooms.trust.clone();
         let devices = DeviceSettings {
             advertised: Advertised {
                 address: config.device.advertise.clone(),
@@ -110,22 +89,22 @@ impl Parts {
                 tls_port: listening.tls.map(|address| address.port()),
             },
             roots: Arc::new(move || trust.roots()),
-            credentials: Arc::new(self.vault.clone()),
+            credentials: Arc::new(rooms.vault.clone()),
             multi_in_flight_max: config.device.multi_in_flight_max,
             search: config.search.clone(),
             capability_numbers: config.compat.capability_numbers,
         };
         grpc::Services {
             gateway: self.gateway,
-            store: self.store,
-            vault: self.vault,
-            callers: self.callers,
+            store: rooms.store.clone(),
+            vault: rooms.vault.clone(),
+            callers: Arc::clone(&rooms.callers),
             access: config.grpc.clone(),
             refusal_for: config.access.refusal_for,
             log: self.log,
-            observer: self.observer,
+            observer: rooms.observer.clone(),
             devices,
-            meter: self.meter,
+            meter: rooms.meter.clone(),
             readiness: self.readiness,
         }
     }

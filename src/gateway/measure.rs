@@ -7,6 +7,7 @@ use crate::handle::Gateway;
 use crate::link::listen::Door;
 use crate::metrics::{Meter, table};
 use crate::registry::meters::SnapshotMeters;
+use crate::service::readiness::{Readiness, State};
 
 /// Needs a tokio runtime around it.
 pub(super) fn at_scrape(meter: &Meter, gateway: &Gateway) {
@@ -29,6 +30,16 @@ fn registry(meter: &Meter, gateway: Gateway) {
 pub(super) fn waiting_room(meter: &Meter, door: Door) {
     let waiting = meter.gauge(&table::WAITING_ROOM, &[]);
     meter.read_at_scrape(move || waiting.set(door.waiting() as f64));
+}
+
+pub(super) fn readiness(meter: &Meter, readiness: Readiness) {
+    let ready = meter.gauge(&table::READY, &[]);
+    let draining = meter.gauge(&table::DRAINING, &[]);
+    meter.read_at_scrape(move || {
+        let state = readiness.get();
+        ready.set(f64::from(u8::from(state == State::Ready)));
+        draining.set(f64::from(u8::from(state == State::Draining)));
+    });
 }
 
 /// The runtime of gRPC and HTTP; the arbiters of the sessions have none that tells.

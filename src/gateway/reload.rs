@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::error::StartError;
+use super::rooms::Rooms;
 use super::settings::Settings;
 use super::trust::Trust;
 use crate::callers::credentials::Credentials;
@@ -56,19 +57,15 @@ impl Drop for Background {
 }
 
 impl Reloader {
-    pub(super) fn new(
-        trust: Trust,
-        vault: Vault,
-        callers: Arc<Credentials>,
-        settings: Arc<Settings>,
-        meter: &Meter,
-    ) -> Self {
-        let [applied, refused] =
-            ["applied", "refused"].map(|outcome| meter.counter(&table::CONFIG_RELOADS, &[outcome]));
+    pub(super) fn new(rooms: &Rooms, settings: Arc<Settings>) -> Self {
+        let [applied, refused] = ["applied", "refused"].map(|outcome| {
+            let metric = &table::CONFIG_RELOADS;
+            rooms.meter.counter(metric, &[outcome])
+        });
         Self {
-            trust,
-            vault,
-            callers,
+            trust: rooms.trust.clone(),
+            vault: rooms.vault.clone(),
+            callers: Arc::clone(&rooms.callers),
             settings,
             reloading: Arc::default(),
             applied,

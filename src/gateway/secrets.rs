@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use actix::Recipient;
 use tokio::runtime::Handle;
 
 use super::error::StartError;
+use super::rooms::ToRegistry;
 use super::trust::Trust;
 use crate::config::Config;
 use crate::device::DeviceId;
@@ -20,9 +20,6 @@ use crate::store::Store;
 use crate::vault::key_store::KeyDir;
 use crate::vault::{Surroundings, Vault};
 
-/// Where new secrets are told; empty until the registry runs.
-pub(super) type ToRegistry = Arc<OnceLock<Recipient<ReplaceSecrets>>>;
-
 /// Opens the vault, and makes the first fleet key where there is none. Blocks.
 ///
 /// # Errors
@@ -33,7 +30,7 @@ pub(super) fn open(
     trust: &Trust,
     records: &[Record],
     store: &Store,
-    registry: ToRegistry,
+    to_registry: ToRegistry,
 ) -> Result<Vault, StartError> {
     let dir = config.keys_dir();
     if let Some(made) = key_files::ensure_fleet_key(&dir, sealer)? {
@@ -52,7 +49,7 @@ pub(super) fn open(
         commit: Box::new(move |change| Box::pin(store.commit(change))),
         on_change: Box::new(move |ring| {
             let secrets: SharedSecrets = ring;
-            if let Some(registry) = registry.get() {
+            if let Some(registry) = to_registry.get() {
                 registry.do_send(ReplaceSecrets(secrets));
             }
         }),

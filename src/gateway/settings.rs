@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::error::StartError;
 use super::figures;
+use super::opened::registry_policy;
 use super::sessions::Starter;
 use crate::config::Config;
 use crate::config::changes::Change;
@@ -94,7 +95,7 @@ impl Settings {
     pub(super) fn apply(&self, new: &Config) -> Result<Change, StartError> {
         let before = self.current();
         let mut change = before.change_to(new);
-        let policy = super::registry_policy(&change.config)?;
+        let policy = registry_policy(&change.config)?;
         if change.config.log.level != before.log.level {
             match &self.set_log_level {
                 Some(set) => set(&change.config.log.level).map_err(StartError::LogLevel)?,

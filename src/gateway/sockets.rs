@@ -24,13 +24,23 @@ pub struct Listening {
 
 /// Every listening socket, bound or taken over before anything runs.
 pub(super) struct Sockets {
+    pub(super) clients: ClientSockets,
+    pub(super) devices: DeviceSockets,
+    pub(super) listening: Listening,
+}
+
+/// Those that clients reach.
+pub(super) struct ClientSockets {
     pub(super) grpc: TcpListener,
-    pub(super) http: Option<TcpListener>,
+    pub(super) http: Option<Opened>,
+}
+
+/// Those that devices dial.
+pub(super) struct DeviceSockets {
     pub(super) aes: Option<TcpListener>,
     pub(super) tls: Option<TcpListener>,
     pub(super) tls_stock: Option<TcpListener>,
     pub(super) plain: Option<TcpListener>,
-    pub(super) listening: Listening,
 }
 
 impl Sockets {
@@ -43,31 +53,33 @@ impl Sockets {
         let grpc = config.grpc.listen;
         let (grpc, grpc_address) = open_at(Face::Grpc, grpc, &mut passed)?;
         let mut open = |face: Face| open(face, face.configured(config), &mut passed);
-        let (http, http_address) = open(Face::Http)?.unzip();
+        let http = open(Face::Http)?;
         let (aes, aes_address) = open(Face::Aes)?.unzip();
         let (tls, tls_address) = open(Face::Tls)?.unzip();
         let (tls_stock, tls_stock_address) = open(Face::TlsStock)?.unzip();
         let (plain, plain_address) = open(Face::Plain)?.unzip();
         Ok(Self {
-            grpc,
-            http,
-            aes,
-            tls,
-            tls_stock,
-            plain,
             listening: Listening {
                 grpc: grpc_address,
-                http: http_address,
+                http: http.as_ref().map(|(_, address)| *address),
                 aes: aes_address,
                 tls: tls_address,
                 tls_stock: tls_stock_address,
                 plain: plain_address,
             },
+            clients: ClientSockets { grpc, http },
+            devices: DeviceSockets {
+                aes,
+                tls,
+                tls_stock,
+                plain,
+            },
         })
     }
 }
 
-type Opened = (TcpListener, SocketAddr);
+/// A socket, and where it listens.
+pub(super) type Opened = (TcpListener, SocketAddr);
 
 fn open(
     face: Face,

@@ -41,7 +41,7 @@ pub mod top_view;
 mod websocket;
 mod whoami;
 
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,16 +86,14 @@ pub struct Services {
 }
 
 /// Starts to serve a gateway to who connects to `listener`: plainly where that is on loopback, over
-/// TLS anywhere else. `tls` is read at each handshake.
-///
-/// # Errors
-/// When the listener does not know its address.
+/// TLS anywhere else. `address` is that of the listener; `tls` is read at each handshake.
 pub fn serve(
     services: Services,
     tls: Arc<ArcSwap<rustls::ServerConfig>>,
     listener: TcpListener,
-) -> io::Result<Server> {
-    let is_plain = listener.local_addr()?.ip().to_canonical().is_loopback();
+    address: SocketAddr,
+) -> Server {
+    let is_plain = address.ip().to_canonical().is_loopback();
     let settings = server::Settings {
         tls: (!is_plain).then_some(tls),
         connections_max: services.http.connections_max,
@@ -104,11 +102,7 @@ pub fn serve(
     start(services, settings, listener)
 }
 
-fn start(
-    services: Services,
-    settings: server::Settings,
-    listener: TcpListener,
-) -> io::Result<Server> {
+fn start(services: Services, settings: server::Settings, listener: TcpListener) -> Server {
     let stop = CancellationToken::new();
     let settings = server::Settings {
         connected: services.meter.gauge(&table::HTTP_CONNECTIONS, &[]),

@@ -88,7 +88,6 @@ impl Default for Settings {
 /// A running server. Dropping it ends streams and accepts no more, and waits for nobody.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
     stop_deadline: Duration,
     connections: Arc<Semaphore>,
     connections_max: u32,
@@ -99,35 +98,25 @@ pub struct Server {
 
 impl Server {
     /// Serves who connects to `listener`. `stop` is what the streams of the routes hear.
-    ///
-    /// # Errors
-    /// When the listener does not know its address.
     pub fn start(
         listener: TcpListener,
         settings: Settings,
         router: Router,
         stop: CancellationToken,
-    ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    ) -> Self {
         let stop_deadline = settings.stop_deadline;
         let connections_max = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);
         let cut = CancellationToken::new();
         let acceptor = Acceptor::new(settings, router, stop.clone(), cut.clone());
         let connections = Arc::clone(&acceptor.connections);
-        Ok(Self {
-            address,
+        Self {
             stop_deadline,
             connections,
             connections_max,
             stop,
             cut,
             accepting: tokio::spawn(acceptor.run(listener)),
-        })
-    }
-
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+        }
     }
 
     /// Accepts no more, ends streams, lets requests in progress end until the deadline, then cuts

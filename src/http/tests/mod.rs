@@ -119,12 +119,12 @@ pub async fn world(change: impl FnOnce(&mut Setup)) -> World {
         observer: crate::trace::Observer::silent(),
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    let server = start(services, setup.settings, listener.expect("a free port"));
-    let server = server.expect("started");
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("bound");
     World {
         running,
-        address: server.address(),
-        server,
+        address,
+        server: start(services, setup.settings, listener),
         callers,
         store,
         readiness,
