@@ -13,6 +13,8 @@ use crate::callers::audit::{Heard, Ticket};
 use crate::callers::guard::Refusal;
 use crate::grpc::audit::code_name;
 use crate::grpc::counts::Count;
+use crate::grpc::observed;
+use crate::trace::Span;
 
 /// A request that somebody listens to.
 pub struct Overheard {
@@ -54,22 +56,24 @@ pub struct Ending {
     /// For a call that is written to the audit log.
     pub ticket: Option<Ticket>,
     pub count: Count,
+    /// For a call that is traced; it lasts as long as this.
+    pub span: Option<Span>,
 }
 
 impl Ending {
-    pub const fn new(count: Count) -> Self {
-        Self {
-            ticket: None,
-            count,
-        }
-    }
-
-    /// The last word counts.
-    pub fn is(&mut self, code: Code) {
-        if let Some(ticket) = &mut self.ticket {
+    pub fn is(self, code: Code) {
+        let Self {
+            ticket,
+            mut count,
+            span,
+        } = self;
+        if let Some(mut ticket) = ticket {
             ticket.ended(code_name(code));
         }
-        self.count.ended(code);
+        count.ended(code);
+        if let Some(span) = span {
+            observed::ended(&span, code);
+        }
     }
 }
 
@@ -94,7 +98,7 @@ impl Watched {
     }
 
     fn note(&mut self, code: Code) {
-        if let Some(mut ending) = self.ending.take() {
+        if let Some(ending) = self.ending.take() {
             ending.is(code);
         }
     }

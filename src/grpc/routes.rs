@@ -28,7 +28,7 @@ use crate::grpc::counts::Counts;
 use crate::grpc::generation::{Call, Target};
 use crate::grpc::observed::Observed;
 use crate::metrics::Meter;
-use crate::trace::Observer;
+use crate::trace::{Observer, Span};
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 /// The answer of a call, as it comes.
@@ -94,7 +94,7 @@ impl Routes {
     }
 
     /// Judges the caller before anything is told of what is served, then hands the call over.
-    fn route(&self, mut request: Request<Body>) -> Answer {
+    fn route(&self, mut request: Request<Body>, span: Option<Span>) -> Answer {
         let peer = request.extensions().get::<Peer>().cloned();
         let path = request.uri().path().to_owned();
         let call = Call::parse(&path);
@@ -102,7 +102,11 @@ impl Routes {
         let rule = call
             .zip(target.as_ref())
             .and_then(|(call, target)| rule(&format!("{}/{}", target.service, call.method)));
-        let mut ending = Ending::new(self.counts.begin(rule.map(|rule| rule.call)));
+        let mut ending = Ending {
+            ticket: None,
+            count: self.counts.begin(rule.map(|rule| rule.call)),
+            span,
+        };
         let is_open = rule.is_some_and(|rule| rule.needs.is_none());
         let admitted = match is_open {
             true => Ok(None),
@@ -191,7 +195,8 @@ impl Service<Request<Body>> for Routes {
         let (uri, handlers) = (request.uri().clone(), Arc::clone(&self.handlers));
         let name = move || name(&handlers, uri.path());
         let observed = Observed::begin(&self.observer, &request, name);
-        observed.watch(self.route(request))
+        let answer = self.route(request, observed.span());
+        observed.watch(answer)
     }
 }
 
@@ -233,7 +238,7 @@ fn wrong_role(caller: &Caller, call: &str, needs: Role) -> Status {
     ))
 }
 
-fn refuse(status: Status, mut ending: Ending) -> Answer {
+fn refuse(status: Status, ending: Ending) -> Answer {
     ending.is(status.code());
     Box::pin(async move { Ok(status.into_http()) })
 }
