@@ -10,7 +10,6 @@ pub mod audit;
 pub mod body;
 pub mod capability;
 pub mod connect;
-pub mod connection;
 pub mod connection_mode;
 pub mod content;
 pub mod contracts;

@@ -1,7 +1,6 @@
 //! The gRPC server: TLS always, one slow or silent peer hinders nobody, and it stops when told.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,24 +8,28 @@ use arc_swap::ArcSwap;
 use metrics::Gauge;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::server::Connected;
 
+use crate::callers::accept::{Acceptor, Newcomer, Places};
+use crate::callers::connection::{Connection, SecureError, Speaks};
 use crate::callers::peer::Peer;
-use crate::grpc::connection::{Connection, secure, shown_certificate};
 use crate::grpc::routes::Routes;
-use crate::grpc::stop::{self, Stop, Stopper};
-use crate::metrics::Counted;
+use crate::grpc::stop::{Stop, Stopper};
 
 /// The largest request by default, in bytes: 72 MiB, as clients of the Connect API expect.
 pub const MESSAGE_SIZE_MAX: usize = 75_497_472;
 
-/// How long to wait after an accept that failed for want of files or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections whose handshake is done and that tonic has not taken yet.
 const READY_MAX: usize = 16;
+
+/// What tonic reads and writes.
+type Secured = Connection<TlsStream<TcpStream>>;
 
 /// How to serve.
 #[derive(Clone)]
@@ -78,8 +81,8 @@ pub struct Server {
     stop_deadline: Duration,
     /// Ends streams and the accept loop.
     stopper: Stopper,
-    /// Cuts the connections.
-    cutter: Stopper,
+    /// Dropped, it cuts the connections.
+    cutter: DropGuard,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -92,13 +95,22 @@ impl Server {
         routes: Routes,
         stopper: Stopper,
     ) -> Self {
-        let (cutter, cut) = stop::channel();
+        let cut = CancellationToken::new();
+        let cutter = cut.clone().drop_guard();
         let (ready_in, ready) = mpsc::channel(READY_MAX);
-        let stop_deadline = settings.stop_deadline;
         let serving = serve(&settings, routes, ready, stopper.listen());
-        let accepting = Acceptor::new(settings, ready_in, cut).run(listener, stopper.listen());
+        let places = Places::new(settings.connections_max, settings.connected);
+        let acceptor = Acceptor::new("grpc", places, settings.handshakes_max);
+        let (tls, deadline) = (settings.tls, settings.handshake_deadline);
+        let welcome = move |newcomer| {
+            let tls = TlsAcceptor::from(tls.load_full());
+            welcome(newcomer, tls, deadline, cut.clone(), ready_in.clone())
+        };
+        let mut stop = stopper.listen();
+        let stopped = async move { stop.requested().await };
+        let accepting = acceptor.run(listener, stopped, welcome);
         Self {
-            stop_deadline,
+            stop_deadline: settings.stop_deadline,
             stopper,
             cutter,
             tasks: [tokio::spawn(accepting), tokio::spawn(serving)],
@@ -118,7 +130,7 @@ impl Server {
         let [accepting, mut serving] = self.tasks;
         if tokio::time::timeout(deadline, &mut serving).await.is_err() {
             tracing::warn!("grpc calls were still in progress at the stop and are cut");
-            self.cutter.stop();
+            drop(self.cutter);
             // Every connection ends at its next poll, which the cut has woken.
             ended(serving).await;
         }
@@ -135,7 +147,7 @@ async fn ended(task: JoinHandle<()>) {
 fn serve(
     settings: &Settings,
     routes: Routes,
-    ready: mpsc::Receiver<io::Result<Connection>>,
+    ready: mpsc::Receiver<io::Result<Secured>>,
     mut stop: Stop,
 ) -> impl Future<Output = ()> + Send + use<> {
     let server = tonic::transport::Server::builder()
@@ -152,79 +164,26 @@ fn serve(
     }
 }
 
-/// Takes connections from the socket and hands them over once their handshake is done.
-struct Acceptor {
-    settings: Settings,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    ready: mpsc::Sender<io::Result<Connection>>,
-    cut: Stop,
+/// Hands a client over to tonic once its handshake is done.
+async fn welcome(
+    newcomer: Newcomer,
+    tls: TlsAcceptor,
+    deadline: Duration,
+    cut: CancellationToken,
+    ready: mpsc::Sender<io::Result<Secured>>,
+) -> Result<(), SecureError> {
+    newcomer.stream.set_nodelay(true)?;
+    let secured = newcomer.secure(&tls, Speaks::Http2, deadline, &cut).await?;
+    // It fails when the server has stopped, which closes the connection.
+    let _ = ready.send(Ok(secured)).await;
+    Ok(())
 }
 
-impl Acceptor {
-    fn new(settings: Settings, ready: mpsc::Sender<io::Result<Connection>>, cut: Stop) -> Self {
-        Self {
-            connections: Arc::new(Semaphore::new(settings.connections_max)),
-            handshakes: Arc::new(Semaphore::new(settings.handshakes_max)),
-            settings,
-            ready,
-            cut,
-        }
-    }
+impl Connected for Secured {
+    type ConnectInfo = Peer;
 
-    async fn run(self, listener: TcpListener, mut stop: Stop) {
-        tokio::select! {
-            () = stop.requested() => {}
-            () = self.accept(listener) => {}
-        }
-    }
-
-    async fn accept(&self, listener: TcpListener) {
-        // The semaphore is never closed; were it, there would be nothing left to accept.
-        while let Ok(handshake) = self.handshakes.clone().acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer, handshake),
-                Err(error) => {
-                    tracing::warn!(%error, "grpc cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
-        let Ok(slot) = self.connections.clone().try_acquire_owned() else {
-            let connections_max = self.settings.connections_max;
-            tracing::warn!(%peer, connections_max, "grpc peer refused: too many connections");
-            return;
-        };
-        let slot = (slot, Counted::one_more(&self.settings.connected));
-        let tls = TlsAcceptor::from(self.settings.tls.load_full());
-        let deadline = self.settings.handshake_deadline;
-        let ready = self.ready.clone();
-        let cut = self.cut.clone();
-        tokio::spawn(async move {
-            let accepted = tokio::time::timeout(deadline, secure(&tls, stream)).await;
-            drop(handshake);
-            let accepted = accepted.map(|secured| {
-                let stream = secured?;
-                Ok::<_, io::Error>((shown_certificate(&stream)?, stream))
-            });
-            match accepted {
-                Ok(Ok((certificate, stream))) => {
-                    let address = peer;
-                    let peer = Peer {
-                        address,
-                        certificate,
-                    };
-                    let connection = Connection::new(stream, peer, slot, cut);
-                    // It fails when the server has stopped, which closes the connection.
-                    let _ = ready.send(Ok(connection)).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "grpc handshake failed"),
-                Err(_) => tracing::debug!(%peer, "grpc handshake not done in time"),
-            }
-        });
+    fn connect_info(&self) -> Peer {
+        self.peer().clone()
     }
 }
 

@@ -13,10 +13,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::*;
-use crate::grpc::connection::PREFACE;
+use crate::callers::connection::PREFACE;
 use crate::grpc::proto::gatehouse::v1::fleet_client::FleetClient;
 use crate::grpc::proto::gatehouse::v1::fleet_server::FleetServer;
 use crate::grpc::proto::gatehouse::v1::{GetRequest, ListRequest, RetryNowRequest, WatchRequest};
+use crate::grpc::stop;
 use crate::grpc::testing::{self, Seen, Stub};
 
 const MESSAGE_SIZE: usize = 3 << 20;

@@ -7,7 +7,6 @@
 pub mod app;
 mod assets;
 mod buckets;
-mod connection;
 pub mod console;
 mod cors;
 mod counts;

@@ -2,7 +2,6 @@
 //! told.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +18,15 @@ use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::callers::client_certificate::ClientCertificate;
-use crate::callers::peer::Peer;
-use crate::http::connection::{Connection, Place};
+use crate::callers::accept::{Acceptor, Newcomer, Places};
+use crate::callers::connection::{Connection, SecureError, Speaks};
 use crate::http::hosts::Via;
-use crate::metrics::Counted;
 
-/// How long to wait after an accept that failed for want of files or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long what was cut may take to be gone.
 const CUT_DEADLINE: Duration = Duration::from_secs(1);
 /// The longest head of a request, in bytes.
@@ -89,8 +82,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Server {
     stop_deadline: Duration,
-    connections: Arc<Semaphore>,
-    connections_max: u32,
+    places: Places,
     stop: CancellationToken,
     cut: CancellationToken,
     accepting: JoinHandle<()>,
@@ -104,18 +96,27 @@ impl Server {
         router: Router,
         stop: CancellationToken,
     ) -> Self {
-        let stop_deadline = settings.stop_deadline;
-        let connections_max = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);
         let cut = CancellationToken::new();
-        let acceptor = Acceptor::new(settings, router, stop.clone(), cut.clone());
-        let connections = Arc::clone(&acceptor.connections);
+        let places = Places::new(settings.connections_max, settings.connected.clone());
+        let acceptor = Acceptor::new("http", places.clone(), settings.handshakes_max);
+        let stop_deadline = settings.stop_deadline;
+        let shared = Arc::new(Shared {
+            settings,
+            router,
+            stop: stop.clone(),
+            cut: cut.clone(),
+        });
+        let serve = move |newcomer| {
+            let shared = Arc::clone(&shared);
+            async move { shared.welcome(newcomer).await }
+        };
+        let stopped = stop.clone().cancelled_owned();
         Self {
             stop_deadline,
-            connections,
-            connections_max,
+            places,
             stop,
             cut,
-            accepting: tokio::spawn(acceptor.run(listener)),
+            accepting: tokio::spawn(acceptor.run(listener, stopped, serve)),
         }
     }
 
@@ -132,17 +133,11 @@ impl Server {
         if let Err(error) = (&mut self.accepting).await {
             tracing::error!(%error, "the http accept loop failed");
         }
-        if !self.all_gone(deadline).await {
+        if !self.places.all_free(deadline).await {
             tracing::warn!("http requests were still in progress at the stop and are cut");
             self.cut.cancel();
-            self.all_gone(CUT_DEADLINE).await;
+            self.places.all_free(CUT_DEADLINE).await;
         }
-    }
-
-    /// Each connection holds a place as long as it lives, so all are gone when all are free.
-    async fn all_gone(&self, deadline: Duration) -> bool {
-        let all = self.connections.acquire_many(self.connections_max);
-        tokio::time::timeout(deadline, all).await.is_ok()
     }
 }
 
@@ -152,13 +147,7 @@ impl Drop for Server {
     }
 }
 
-/// Takes connections from the socket and serves each in a task of its own.
-struct Acceptor {
-    shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-}
-
+/// What every connection is served with.
 struct Shared {
     settings: Settings,
     router: Router,
@@ -166,99 +155,24 @@ struct Shared {
     cut: CancellationToken,
 }
 
-impl Acceptor {
-    fn new(
-        settings: Settings,
-        router: Router,
-        stop: CancellationToken,
-        cut: CancellationToken,
-    ) -> Self {
-        Self {
-            connections: Arc::new(Semaphore::new(settings.connections_max)),
-            handshakes: Arc::new(Semaphore::new(settings.handshakes_max)),
-            shared: Arc::new(Shared {
-                settings,
-                router,
-                stop,
-                cut,
-            }),
-        }
-    }
-
-    async fn run(self, listener: TcpListener) {
-        tokio::select! {
-            () = self.shared.stop.cancelled() => {}
-            () = self.accept(listener) => {}
-        }
-    }
-
-    async fn accept(&self, listener: TcpListener) {
-        // The semaphore is never closed; were it, there would be nothing left to accept.
-        while let Ok(handshake) = self.handshakes.clone().acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer, handshake),
-                Err(error) => {
-                    tracing::warn!(%error, "http cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
-        let Ok(place) = self.connections.clone().try_acquire_owned() else {
-            let connections_max = self.shared.settings.connections_max;
-            tracing::warn!(%peer, connections_max, "http peer refused: too many connections");
-            return;
-        };
-        let shared = Arc::clone(&self.shared);
-        let place = (place, Counted::one_more(&shared.settings.connected));
-        tokio::spawn(async move {
-            if let Err(error) = shared.welcome(stream, peer, place, handshake).await {
-                tracing::debug!(%peer, %error, "an http connection ended");
-            }
-        });
-    }
-}
-
 impl Shared {
-    async fn welcome(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        place: Place,
-        handshake: OwnedSemaphorePermit,
-    ) -> Result<(), ServeError> {
-        self.tune(&stream)?;
+    async fn welcome(&self, newcomer: Newcomer) -> Result<(), ServeError> {
+        self.tune(&newcomer.stream)?;
         let via = Via {
-            local: stream.local_addr()?.ip(),
-            peer: address.ip(),
+            local: newcomer.stream.local_addr()?.ip(),
+            peer: newcomer.address.ip(),
             is_tls: self.settings.tls.is_some(),
         };
         let Some(tls) = &self.settings.tls else {
-            drop(handshake);
-            let stream = Connection::new(stream, place, &self.cut);
-            let certificate = None;
-            let peer = Peer {
-                address,
-                certificate,
-            };
-            return self.converse(stream, peer, via, false).await;
+            return self.converse(newcomer.plain(&self.cut), via).await;
         };
         let tls = TlsAcceptor::from(tls.load_full());
-        let securing = secure(&tls, stream, place, &self.cut);
         let deadline = self.settings.handshake_deadline;
-        let secured = tokio::select! {
-            () = self.stop.cancelled() => return Ok(()),
-            secured = tokio::time::timeout(deadline, securing) => secured,
-        };
-        drop(handshake);
-        let (stream, certificate, is_h2) = secured.map_err(|_| ServeError::Slow)??;
-        let peer = Peer {
-            address,
-            certificate,
-        };
-        self.converse(stream, peer, via, is_h2).await
+        let securing = newcomer.secure(&tls, Speaks::AsNegotiated, deadline, &self.cut);
+        match self.stop.run_until_cancelled(securing).await {
+            Some(secured) => self.converse(secured?, via).await,
+            None => Ok(()),
+        }
     }
 
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
@@ -273,24 +187,19 @@ impl Shared {
     }
 
     /// Answers requests until the peer closes or the server stops.
-    async fn converse<S>(
-        &self,
-        stream: Connection<S>,
-        peer: Peer,
-        via: Via,
-        is_h2: bool,
-    ) -> Result<(), ServeError>
+    async fn converse<S>(&self, connection: Connection<S>, via: Via) -> Result<(), ServeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let router = self.router.clone();
+        let (router, peer) = (self.router.clone(), connection.peer().clone());
+        let is_http2 = connection.is_http2();
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(via);
             router.clone().oneshot(request.map(Body::new))
         });
-        let io = TokioIo::new(stream);
-        let served = if is_h2 {
+        let io = TokioIo::new(connection);
+        let served = if is_http2 {
             let serving = self.http2().serve_connection(io, service);
             self.until_stop(serving, |serving| serving.graceful_shutdown())
                 .await
@@ -343,39 +252,11 @@ impl Shared {
     }
 }
 
-/// Makes the handshake; for HTTP/2 also waits until the client speaks it.
-async fn secure(
-    tls: &TlsAcceptor,
-    stream: TcpStream,
-    place: Place,
-    cut: &CancellationToken,
-) -> io::Result<(
-    Connection<TlsStream<TcpStream>>,
-    Option<Arc<ClientCertificate>>,
-    bool,
-)> {
-    let stream = tls.accept(stream).await?;
-    let (_, session) = stream.get_ref();
-    let is_h2 = session.alpn_protocol() == Some(b"h2");
-    let certificate = match session.peer_certificates().and_then(<[_]>::first) {
-        Some(der) => Some(Arc::new(ClientCertificate::read(der).ok_or_else(|| {
-            // TLS took it, but nobody could say whose it is.
-            io::Error::new(io::ErrorKind::InvalidData, "the certificate is unreadable")
-        })?)),
-        None => None,
-    };
-    let mut stream = Connection::new(stream, place, cut);
-    if is_h2 {
-        stream.read_preface().await?;
-    }
-    Ok((stream, certificate, is_h2))
-}
-
 /// Why a connection ended otherwise than in order.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("the handshake was not done in time")]
-    Slow,
+    #[error(transparent)]
+    Secure(#[from] SecureError),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
