@@ -21,6 +21,7 @@ use crate::time::Instant;
 
 /// Where every device of ours tells what it is.
 const DEVICE_INFO: &str = "device/info";
+
 impl<W> Machine<W> {
     /// Serves every complete frame that the phase allows.
     pub(super) fn serve(&mut self, now: Instant) {
