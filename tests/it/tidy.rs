@@ -102,6 +102,7 @@ const PURE: &[&str] = &[
     "vault/ledger.rs",
     "vault/ledger",
     "grpc/convert.rs",
+    "grpc/convert",
     "grpc/content.rs",
     "grpc/ip_config.rs",
     "grpc/capability.rs",
