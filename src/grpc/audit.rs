@@ -1,7 +1,5 @@
 //! What the audit log tells of a gRPC call.
 
-use tonic::Code;
-
 use crate::grpc::contracts::CONTRACTS;
 
 /// The first message in short: it begins after one byte that says whether it is compressed and
@@ -16,29 +14,6 @@ pub fn summary(call: &str, heard: &[u8]) -> String {
             CONTRACTS.summary(call, whole)
         }
         _ => String::new(),
-    }
-}
-
-/// The name of a status code as the protocol writes it.
-pub const fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

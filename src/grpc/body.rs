@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::callers::audit::{Heard, Ticket};
 use crate::callers::guard::Refusal;
-use crate::grpc::audit::code_name;
+use crate::grpc::code::{code, code_name};
 use crate::grpc::counts::Count;
 use crate::grpc::observed;
 use crate::trace::Span;
@@ -146,10 +146,4 @@ impl HttpBody for Watched {
             .map(HttpBody::size_hint)
             .unwrap_or_default()
     }
-}
-
-/// The code in trailers, or in the head of an answer without a body; OK when it says nothing.
-pub fn code(headers: &HeaderMap) -> Code {
-    let code = headers.get(Status::GRPC_STATUS);
-    code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

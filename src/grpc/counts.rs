@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::access::calls::RULES;
 use crate::clock;
-use crate::grpc::audit::code_name;
+use crate::grpc::code::code_name;
 use crate::metrics::{Counted, Meter, table};
 use crate::time::Instant;
 

@@ -9,6 +9,7 @@ pub mod approvals_view;
 pub mod audit;
 pub mod body;
 pub mod capability;
+pub mod code;
 pub mod connect;
 pub mod connection_mode;
 pub mod content;

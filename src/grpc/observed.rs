@@ -7,8 +7,7 @@ use tonic::body::Body;
 
 use crate::callers::peer::Peer;
 use crate::clock;
-use crate::grpc::audit::code_name;
-use crate::grpc::body::code;
+use crate::grpc::code::{code, code_name};
 use crate::grpc::routes::Answer;
 use crate::time::Instant;
 use crate::trace::{Observer, Span};

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use super::exit::{Exit, Failure};
 use super::profile::Target;
+use crate::grpc::code::code_name;
 
 /// The alert about our certificate that a text tells: HTTP/2 hands on the text of an error alone.
 fn alert_in(words: &str) -> Option<AlertDescription> {
@@ -105,29 +106,6 @@ pub fn of_status(status: &Status, target: &Target) -> Failure {
         code => (Exit::Failed, format!("{said} ({})", code_name(code))),
     };
     Failure::new(exit, text)
-}
-
-/// The name of a status code as the API writes it.
-pub const fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 fn of_tls(error: &TlsError, target: &Target) -> Failure {

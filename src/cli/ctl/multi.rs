@@ -3,8 +3,8 @@
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::blame::code_name;
 use super::row::{Field, Row, Value};
+use crate::grpc::code::code_name;
 use crate::grpc::proto::gsdk::err::MultiErrorResponse;
 
 /// `google.rpc.Status`, as far as it is read.
