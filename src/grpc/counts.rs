@@ -118,27 +118,22 @@ mod tests {
 
     const GET: &str = "gatehouse.v1.Fleet/Get";
 
-    fn has(meter: &Meter, line: &str) {
-        let text = meter.render();
-        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
-    }
-
     #[test]
     fn a_call_is_counted_once_with_its_last_code() {
         let meter = Meter::new();
         let counts = Counts::new(&meter);
         let mut count = counts.begin(Some(GET));
-        has(&meter, "gatehouse_grpc_requests_in_flight 1");
+        meter.assert_has("gatehouse_grpc_requests_in_flight 1");
         count.ended(Code::Ok);
         count.ended(Code::Unavailable);
         drop(count);
-        has(&meter, "gatehouse_grpc_requests_in_flight 0");
+        meter.assert_has("gatehouse_grpc_requests_in_flight 0");
         let series = format!("gatehouse_grpc_requests_total{{method=\"{GET}\"");
-        has(&meter, &format!("{series},code=\"UNAVAILABLE\"}} 1"));
+        meter.assert_has(&format!("{series},code=\"UNAVAILABLE\"}} 1"));
         let text = meter.render();
         assert_eq!(text.matches(&series).count(), 1, "{text}");
         let answered = format!("gatehouse_grpc_request_seconds_count{{method=\"{GET}\"}} 1");
-        has(&meter, &answered);
+        meter.assert_has(&answered);
     }
 
     #[test]
@@ -146,7 +141,7 @@ mod tests {
         let meter = Meter::new();
         drop(Counts::new(&meter).begin(Some(GET)));
         let series = format!("gatehouse_grpc_requests_total{{method=\"{GET}\"");
-        has(&meter, &format!("{series},code=\"CANCELLED\"}} 1"));
+        meter.assert_has(&format!("{series},code=\"CANCELLED\"}} 1"));
         assert!(!meter.render().contains("gatehouse_grpc_request_seconds_c"));
     }
 
@@ -160,10 +155,9 @@ mod tests {
         }
         counts.begin(None).ended(Code::Unimplemented);
         let series = "gatehouse_grpc_requests_total{";
-        has(
-            &meter,
-            &format!("{series}method=\"unknown\",code=\"UNIMPLEMENTED\"}} 1001"),
-        );
+        meter.assert_has(&format!(
+            "{series}method=\"unknown\",code=\"UNIMPLEMENTED\"}} 1001"
+        ));
         assert_eq!(meter.render().matches(series).count(), 1);
     }
 
@@ -177,7 +171,7 @@ mod tests {
         for code in 0..=16 {
             let name = code_name(Code::from_i32(code));
             let series = format!("gatehouse_grpc_requests_total{{method=\"{GET}\"");
-            has(&meter, &format!("{series},code=\"{name}\"}} 1"));
+            meter.assert_has(&format!("{series},code=\"{name}\"}} 1"));
         }
     }
 }

@@ -117,11 +117,6 @@ mod tests {
     use crate::cause::CauseKind;
     use crate::codec::message::Answer;
 
-    fn has(meter: &Meter, line: &str) {
-        let text = meter.render();
-        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
-    }
-
     fn answer() -> Answer {
         Answer {
             stream_id: Some(1),
@@ -164,12 +159,12 @@ mod tests {
             ("cancelled", 1),
         ] {
             let line = format!("gatehouse_device_requests_total{{outcome=\"{outcome}\"}} {count}");
-            has(&meter, &line);
+            meter.assert_has(&line);
         }
         let seconds = "gatehouse_device_request_seconds";
-        has(&meter, &format!("{seconds}_bucket{{le=\"0.025\"}} 0"));
+        meter.assert_has(&format!("{seconds}_bucket{{le=\"0.025\"}} 0"));
         // Those alone that were answered.
-        has(&meter, &format!("{seconds}_bucket{{le=\"0.05\"}} 2"));
-        has(&meter, &format!("{seconds}_count 2"));
+        meter.assert_has(&format!("{seconds}_bucket{{le=\"0.05\"}} 2"));
+        meter.assert_has(&format!("{seconds}_count 2"));
     }
 }

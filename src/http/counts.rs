@@ -100,11 +100,6 @@ mod tests {
 
     const REQUESTS: &str = "gatehouse_http_requests_total{";
 
-    fn has(meter: &Meter, line: &str) {
-        let text = meter.render();
-        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
-    }
-
     fn answered(counts: &Counts, path: Option<&str>, method: &str, status: u16) {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let status = StatusCode::from_u16(status).expect("a status");
@@ -119,22 +114,18 @@ mod tests {
         answered(&counts, Some(route), "GET", 200);
         answered(&counts, Some(route), "GET", 200);
         answered(&counts, Some(route), "HEAD", 404);
-        has(
-            &meter,
-            &format!("{REQUESTS}route=\"{route}\",method=\"GET\",code=\"200\"}} 2"),
-        );
-        has(
-            &meter,
-            &format!("{REQUESTS}route=\"{route}\",method=\"HEAD\",code=\"404\"}} 1"),
-        );
-        has(
-            &meter,
-            &format!("gatehouse_http_request_seconds_bucket{{route=\"{route}\",le=\"0.0025\"}} 0"),
-        );
-        has(
-            &meter,
-            &format!("gatehouse_http_request_seconds_bucket{{route=\"{route}\",le=\"0.005\"}} 3"),
-        );
+        meter.assert_has(&format!(
+            "{REQUESTS}route=\"{route}\",method=\"GET\",code=\"200\"}} 2"
+        ));
+        meter.assert_has(&format!(
+            "{REQUESTS}route=\"{route}\",method=\"HEAD\",code=\"404\"}} 1"
+        ));
+        meter.assert_has(&format!(
+            "gatehouse_http_request_seconds_bucket{{route=\"{route}\",le=\"0.0025\"}} 0"
+        ));
+        meter.assert_has(&format!(
+            "gatehouse_http_request_seconds_bucket{{route=\"{route}\",le=\"0.005\"}} 3"
+        ));
     }
 
     #[test]
@@ -146,10 +137,9 @@ mod tests {
             answered(&counts, Some(&path), &format!("GET{number}"), 404);
         }
         answered(&counts, None, "BREW", 404);
-        has(
-            &meter,
-            &format!("{REQUESTS}route=\"unknown\",method=\"other\",code=\"404\"}} 1001"),
-        );
+        meter.assert_has(&format!(
+            "{REQUESTS}route=\"unknown\",method=\"other\",code=\"404\"}} 1001"
+        ));
         assert_eq!(meter.render().matches(REQUESTS).count(), 1);
     }
 

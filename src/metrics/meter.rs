@@ -77,31 +77,32 @@ impl Meter {
     /// The counter of the table with these values for its labels, in their order.
     pub fn counter(&self, metric: &'static Metric, values: &[&str]) -> Counter {
         debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
-        let register = |inner: &Inner| {
-            let key = key(metric, values);
-            inner.recorder.register_counter(&key, &METADATA)
-        };
-        self.inner.as_deref().map_or_else(Counter::noop, register)
+        self.handle(metric, values, Recorder::register_counter)
+            .unwrap_or_else(Counter::noop)
     }
 
     /// The gauge of the table with these values for its labels, in their order.
     pub fn gauge(&self, metric: &'static Metric, values: &[&str]) -> Gauge {
         debug_assert_eq!(metric.kind, Kind::Gauge, "{}", metric.name);
-        let register = |inner: &Inner| {
-            let key = key(metric, values);
-            inner.recorder.register_gauge(&key, &METADATA)
-        };
-        self.inner.as_deref().map_or_else(Gauge::noop, register)
+        self.handle(metric, values, Recorder::register_gauge)
+            .unwrap_or_else(Gauge::noop)
     }
 
     /// The histogram of the table with these values for its labels, in their order.
     pub fn histogram(&self, metric: &'static Metric, values: &[&str]) -> Histogram {
         debug_assert!(matches!(metric.kind, Kind::Histogram(_)), "{}", metric.name);
-        let register = |inner: &Inner| {
-            let key = key(metric, values);
-            inner.recorder.register_histogram(&key, &METADATA)
-        };
-        self.inner.as_deref().map_or_else(Histogram::noop, register)
+        self.handle(metric, values, Recorder::register_histogram)
+            .unwrap_or_else(Histogram::noop)
+    }
+
+    fn handle<H>(
+        &self,
+        metric: &'static Metric,
+        values: &[&str],
+        register: fn(&PrometheusRecorder, &Key, &Metadata<'_>) -> H,
+    ) -> Option<H> {
+        let recorder = &self.inner.as_ref()?.recorder;
+        Some(register(recorder, &key(metric, values), &METADATA))
     }
 
     /// Calls this before each rendering. It may take a lock for a moment and must not wait.
@@ -154,6 +155,16 @@ fn key(metric: &'static Metric, values: &[&str]) -> Key {
 }
 
 #[cfg(test)]
+impl Meter {
+    /// Fails unless a scrape has this line.
+    #[track_caller]
+    pub fn assert_has(&self, line: &str) {
+        let text = self.render();
+        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -164,7 +175,6 @@ mod tests {
         meter.histogram(&table::BACKOFF_SECONDS, &[]).record(0.3);
         let events = meter.counter(&table::EVENTS, &["added"]);
         meter.read_at_scrape(move || events.absolute(7));
-        let text = meter.render();
         for line in [
             "# TYPE gatehouse_takeovers_total counter",
             "gatehouse_takeovers_total 2",
@@ -172,8 +182,9 @@ mod tests {
             "gatehouse_backoff_seconds_bucket{le=\"0.25\"} 0",
             "gatehouse_backoff_seconds_bucket{le=\"0.5\"} 1",
         ] {
-            assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+            meter.assert_has(line);
         }
+        let text = meter.render();
         assert!(text.contains(table::TAKEOVERS.help), "{text}");
         assert!(text.contains("process_open_fds"), "{text}");
         let spent = text

@@ -15,11 +15,14 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// Up alone, from 0 at each start.
     Counter,
+    /// Up and down.
     Gauge,
-    /// With the upper bounds of its buckets.
+    /// With the upper bounds of its buckets, in the unit of its name, ascending.
     Histogram(&'static [f64]),
 }
 
@@ -45,10 +48,8 @@ pub struct Section {
 const CALLS: Kind = Kind::Histogram(&[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ]);
-/// From loopback to the longest deadline of a phase, in seconds.
-const PHASES: Kind = Kind::Histogram(&[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-]);
+/// From loopback to the longest deadline of a phase: the same range.
+const PHASES: Kind = CALLS;
 /// From a moment to a month, in seconds.
 const LIVES: Kind = Kind::Histogram(&[
     1.0,
