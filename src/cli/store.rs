@@ -1,9 +1,9 @@
 //! `gatehouse store`: check, export, import and compact the store of a gateway that does not run.
 
+mod failure;
 mod report;
 
 use std::error::Error;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub use self::failure::StoreFailure;
 use crate::config::Config;
 use crate::service::config_file::{self, ConfigFileError};
 use crate::store::care::dump::{Exported, Parts, export_running};
@@ -142,52 +143,6 @@ struct Import {
 struct Compact {
     #[command(flatten)]
     place: Place,
-}
-
-/// Why a verb did not do all it should.
-#[derive(Debug)]
-pub enum StoreFailure {
-    /// Something is damaged, in these words.
-    Damaged(String),
-    NotDone(Box<dyn Error>),
-}
-
-impl StoreFailure {
-    pub const fn code(&self) -> u8 {
-        match self {
-            Self::Damaged(_) => 1,
-            Self::NotDone(_) => 2,
-        }
-    }
-}
-
-impl fmt::Display for StoreFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Damaged(what) => f.write_str(what),
-            Self::NotDone(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for StoreFailure {}
-
-impl From<CareError> for StoreFailure {
-    fn from(error: CareError) -> Self {
-        Self::NotDone(error.into())
-    }
-}
-
-impl From<ConfigFileError> for StoreFailure {
-    fn from(error: ConfigFileError) -> Self {
-        Self::NotDone(error.into())
-    }
-}
-
-impl From<io::Error> for StoreFailure {
-    fn from(error: io::Error) -> Self {
-        Self::NotDone(error.into())
-    }
 }
 
 impl StoreCommand {

@@ -7,11 +7,15 @@ use crate::metrics::{Meter, table};
 /// The handles of one listener.
 #[derive(Clone)]
 pub struct Meters {
+    /// Connections that got a free place in the waiting room.
     pub seated: Counter,
-    /// Seated, and another gave way.
+    /// Those that got the place of another.
     pub evicted: Counter,
+    /// Those that had to wait, because the room was full.
     pub held: Counter,
+    /// Those of a source that had its share of the places.
     pub refused: Counter,
+    /// Accepts that failed.
     pub error: Counter,
     /// 1 while it holds its queue.
     pub holding: Gauge,

@@ -149,34 +149,22 @@ impl Trouble {
     /// A session ended.
     pub fn ended(&mut self, of: Of<'_>, cause: &Cause, now: Now) {
         if let Some(loss) = Loss::of(cause.kind) {
-            let part = loss as usize;
-            let note = note(of, now);
-            let cause = Some(cause.kind);
-            self.count(
-                Measure::Losses,
-                of,
-                &Note {
-                    part,
-                    cause,
-                    ..note
-                },
-                now,
-            );
+            let note = Note {
+                part: loss as usize,
+                ..because(of, cause, now)
+            };
+            self.count(Measure::Losses, of, &note, now);
         }
     }
 
     /// A dial came to nothing.
     pub fn failed(&mut self, of: Of<'_>, cause: &Cause, now: Now) {
-        let note = note(of, now);
-        let cause = Some(cause.kind);
-        self.count(Measure::Failed, of, &Note { cause, ..note }, now);
+        self.count(Measure::Failed, of, &because(of, cause, now), now);
     }
 
     /// A device that proved itself was turned away.
     pub fn refused(&mut self, of: Of<'_>, cause: &Cause, now: Now) {
-        let note = note(of, now);
-        let cause = Some(cause.kind);
-        self.count(Measure::Refused, of, &Note { cause, ..note }, now);
+        self.count(Measure::Refused, of, &because(of, cause, now), now);
     }
 
     /// A session gave way to a newer one, which comes from there.
@@ -240,6 +228,14 @@ fn note(of: Of<'_>, now: Now) -> Note<'_> {
     Note {
         identity: of.identity,
         ..bare(of.peer, now)
+    }
+}
+
+/// The same, and why.
+fn because<'a>(of: Of<'a>, cause: &Cause, now: Now) -> Note<'a> {
+    Note {
+        cause: Some(cause.kind),
+        ..note(of, now)
     }
 }
 

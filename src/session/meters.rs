@@ -48,7 +48,7 @@ impl Meters {
         }
     }
 
-    /// What one session counted since it was asked last.
+    /// Adds what one session counted since it was asked last.
     pub fn count(&self, link: LinkKind, counted: &Counters) {
         let add = |counter: &Counter, count: u64| {
             if count > 0 {
@@ -70,6 +70,7 @@ impl Meters {
         add(&self.pushes_dropped, counted.pushes_dropped.into());
     }
 
+    /// One step on the way to a session is done.
     pub fn step(&self, link: LinkKind, step: Step, took: Duration) {
         self.links[link as usize].steps[step as usize].record(took.as_secs_f64());
     }

@@ -18,6 +18,7 @@ pub fn json(report: &Report) -> String {
     text
 }
 
+/// The report as rows, one for each thing that was looked at, and the verdict.
 pub fn text(report: &Report) -> String {
     let mut lines = Lines::default();
     let known = report
@@ -61,6 +62,7 @@ pub fn text(report: &Report) -> String {
     lines.0
 }
 
+/// What an import brought in, as rows.
 pub fn imported(imported: &Imported) -> String {
     let mut lines = Lines::default();
     for (kind, count) in &imported.lines {
