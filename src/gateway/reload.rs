@@ -95,10 +95,22 @@ impl Reloader {
 
     async fn reload_all(&self) -> Result<(), StartError> {
         let mut read = self.settings.read().await;
+        let new = read.as_mut().ok().and_then(Option::as_mut);
+        let trusted = self.reload_trust(new).await;
+        let applied = read.and_then(|new| self.apply(new));
+        if let Err(error) = &applied {
+            tracing::error!(%error, "the settings stay as they were");
+        }
+        trusted.and(applied)
+    }
+
+    /// Takes the credentials of new settings, if there are any. Where something is at fault they
+    /// are put back to those in force.
+    async fn reload_trust(&self, mut new: Option<&mut Config>) -> Result<(), StartError> {
         let present = self.settings.current();
-        let credentials = match &read {
-            Ok(Some(new)) => &new.credential,
-            _ => &present.credential,
+        let credentials = match &new {
+            Some(new) => &new.credential,
+            None => &present.credential,
         };
         let trusted = self
             .trust
@@ -108,21 +120,20 @@ impl Reloader {
             Ok(()) => tracing::info!("certificates, revocations and keys were read again"),
             Err(error) => {
                 tracing::error!(%error, "certificates, keys and credentials stay as they were");
-                if let Ok(Some(new)) = &mut read {
+                if let Some(new) = &mut new {
                     new.credential.clone_from(&present.credential);
                 }
             }
         }
-        let applied = read.and_then(|new| match new {
-            Some(new) => self.settings.apply(&new).map(Some),
-            None => Ok(None),
-        });
-        match &applied {
-            Ok(Some(change)) => tell(change),
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "the settings stay as they were"),
+        trusted
+    }
+
+    /// Puts new settings in force, if there are any.
+    fn apply(&self, new: Option<Config>) -> Result<(), StartError> {
+        if let Some(new) = new {
+            tell(&self.settings.apply(&new)?);
         }
-        trusted.and(applied.map(|_| ()))
+        Ok(())
     }
 
     /// Needs a tokio runtime around it.
