@@ -9,7 +9,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::{self, Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::grpc::generation;
@@ -33,7 +33,8 @@ pub fn server(
     readiness: Readiness,
     stop: Stop,
 ) -> HealthServer<HealthService> {
-    let names = served.into_iter().flat_map(names_of).chain([""]);
+    let names = served.into_iter().flat_map(names_of);
+    let names = names.chain([health_server::SERVICE_NAME, ""]);
     HealthServer::new(HealthService {
         names: Arc::new(names.map(str::to_owned).collect()),
         readiness,

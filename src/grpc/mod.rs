@@ -202,12 +202,9 @@ impl Services {
             .with(IdentitiesServer::new(identities).max_decoding_message_size(size_max))
             .with(AccessServer::new(access).max_decoding_message_size(size_max))
             .with(OperationServer::new(operation).max_decoding_message_size(size_max));
+        let routes = reflection::with_reflection(routes, stop.clone());
         let health = health::server(routes.names(), readiness, stop);
-        let routes = routes.with(health);
-        reflection::with_reflection(routes.clone()).unwrap_or_else(|error| {
-            tracing::error!(%error, "there is no reflection");
-            routes
-        })
+        routes.with(health)
     }
 }
 
