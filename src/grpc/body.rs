@@ -147,3 +147,22 @@ impl HttpBody for Watched {
             .unwrap_or_default()
     }
 }
+
+/// An answer of trailers alone.
+pub struct Trailers(pub Option<HeaderMap>);
+
+impl HttpBody for Trailers {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}

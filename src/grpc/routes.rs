@@ -23,7 +23,7 @@ use crate::access::{Caller, Role};
 use crate::callers::guard::{Guard, Refusal};
 use crate::callers::peer::Peer;
 use crate::grpc::audit;
-use crate::grpc::body::{Ending, Overheard, Watched, Withdrawn};
+use crate::grpc::body::{Ending, Overheard, Trailers, Watched, Withdrawn};
 use crate::grpc::code::code;
 use crate::grpc::counts::Counts;
 use crate::grpc::generation::{Call, Target};
@@ -169,7 +169,7 @@ impl Routes {
             let response = put_right(response, unknown_method);
             if response.headers().contains_key(Status::GRPC_STATUS) {
                 ending.is(code(response.headers()));
-                return Ok(response);
+                return Ok(details_in_trailers(response));
             }
             ending.count.answered();
             Ok(response.map(|body| {
@@ -284,6 +284,26 @@ fn put_right(mut response: Response<Body>, unknown_method: String) -> Response<B
     }
 }
 
+/// An error with details has its status behind the head: in an answer that is a head alone the
+/// headers of HTTP are trailers too, and clients take each trailer for details.
+fn details_in_trailers(response: Response<Body>) -> Response<Body> {
+    if !response.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    let (mut head, _) = response.into_parts();
+    let mut trailers = HeaderMap::new();
+    for name in [
+        Status::GRPC_STATUS,
+        Status::GRPC_MESSAGE,
+        Status::GRPC_STATUS_DETAILS,
+    ] {
+        if let Some(value) = head.headers.remove(&name) {
+            trailers.insert(name, value);
+        }
+    }
+    Response::from_parts(head, Body::new(Trailers(Some(trailers))))
+}
+
 /// The deadline that the client set: at most eight digits and a unit.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
@@ -311,8 +331,9 @@ impl From<Refusal> for Status {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{Ready, ready};
+    use std::future::{Ready, poll_fn, ready};
 
+    use http_body::Body as _;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -390,6 +411,26 @@ mod tests {
         ] {
             assert_eq!(status(path, "").await, (Code::Aborted, seen.to_owned()));
         }
+    }
+
+    #[tokio::test]
+    async fn an_error_with_details_has_its_status_in_the_trailers_alone() {
+        let details = Status::with_details(Code::NotFound, "one failed", "details".into());
+        let mut response = details_in_trailers(details.into_http());
+        assert_eq!(response.headers().len(), 1, "{response:?}");
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        let frame = poll_fn(|context| Pin::new(response.body_mut()).poll_frame(context)).await;
+        let trailers = frame.expect("a frame").expect("no error").into_trailers();
+        let trailers = trailers.expect("trailers");
+        let status = Status::from_header_map(&trailers).expect("a status");
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.message(), "one failed");
+        assert_eq!(status.details(), b"details");
+        let end = poll_fn(|context| Pin::new(response.body_mut()).poll_frame(context)).await;
+        assert!(end.is_none());
+
+        let plain = details_in_trailers(Status::not_found("nobody").into_http());
+        assert!(plain.headers().contains_key(Status::GRPC_STATUS));
     }
 
     #[tokio::test]

@@ -32,6 +32,9 @@ def failed(call, request, package, err):
         call(request, timeout=60)
     except grpc.RpcError as error:
         status = rpc_status.from_call(error)
+        # Some clients take each trailer for details.
+        trailers = [key for key, _ in error.trailing_metadata()]
+        assert trailers == ["grpc-status-details-bin"], trailers
     else:
         sys.exit("the call should fail: none of the devices is connected")
     assert status is not None, "no google.rpc.Status in the trailer"

@@ -272,6 +272,7 @@ fn failed(status: &tonic::Status, package: &str) -> Vec<ErrorResponse> {
         .metadata()
         .keys()
         .map(|key| format!("{key:?}"))
+        // tonic counts the head in.
         .filter(|key| !key.contains("content-type") && !key.contains("date"))
         .collect();
     assert!(custom.is_empty(), "{custom:?}");
