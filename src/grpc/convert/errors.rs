@@ -3,6 +3,7 @@
 use tonic::Status as Answer;
 
 use super::{DEVICE_PORT, QUEUE_SIZE_DEFAULT};
+use crate::cause::CauseKind;
 use crate::registry::accept_filter::InvalidFilter;
 use crate::registry::hub::TooManySubscribers;
 use crate::registry::{CommandError, NotStored};
@@ -44,7 +45,14 @@ impl From<CommandError> for Answer {
         let text = error.to_string();
         match error {
             CommandError::CannotConnect(cause) => {
-                Self::unavailable(format!("Cannot connect to the device: {cause}"))
+                let reason = match cause.kind {
+                    // The words of the vendor's gateway, which begin so, have no name of a cause.
+                    CauseKind::DialFailed | CauseKind::DialTimeout if !cause.detail.is_empty() => {
+                        cause.detail.to_string()
+                    }
+                    _ => cause.to_string(),
+                };
+                Self::unavailable(format!("Cannot connect to the device: {reason}"))
             }
             CommandError::LimitReached(_) => Self::resource_exhausted(text),
             CommandError::NotStored(error) => not_stored(&error, text),
@@ -86,7 +94,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::cause::{Cause, CauseKind};
+    use crate::cause::Cause;
     use crate::device::DeviceId;
 
     fn id(id: u32) -> DeviceId {
@@ -95,12 +103,24 @@ mod tests {
 
     #[test]
     fn command_errors_have_their_codes() {
-        let cause = Cause::new(CauseKind::DialFailed, "connection refused");
+        let refused = "dial tcp 192.0.2.7:51211: connection refused";
+        let dialled = Cause::new(CauseKind::DialFailed, refused);
+        let keys = Cause::new(CauseKind::KeyRefused, "the device closed the connection");
         for (error, code, text) in [
             (
-                CommandError::CannotConnect(cause),
+                CommandError::CannotConnect(dialled),
                 Code::Unavailable,
-                "Cannot connect to the device: dial_failed: connection refused",
+                "Cannot connect to the device: dial tcp 192.0.2.7:51211: connection refused",
+            ),
+            (
+                CommandError::CannotConnect(keys),
+                Code::Unavailable,
+                "Cannot connect to the device: key_refused: the device closed the connection",
+            ),
+            (
+                CommandError::CannotConnect(CauseKind::DialTimeout.into()),
+                Code::Unavailable,
+                "Cannot connect to the device: dial_timeout",
             ),
             (
                 CommandError::NotStored(NotStored::NoSpace("no space".to_owned())),

@@ -54,7 +54,9 @@ async fn c_02_connect_to_nobody_is_unavailable(link: Link) {
     let error = error.expect_err("nobody is there");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(
-        error.message().starts_with("Cannot connect to the device"),
+        error
+            .message()
+            .starts_with("Cannot connect to the device: dial tcp 127.0.0.1:"),
         "{error:?}"
     );
     assert!(list(&mut client).await.is_empty());
