@@ -63,7 +63,7 @@ pub struct Create {
     #[arg(long, value_enum)]
     role: RoleName,
     /// After how long it ends by itself [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_some)]
     expires: Option<Duration>,
 }
 

@@ -134,7 +134,7 @@ pub struct Rotate {
     kind: Kind,
     /// How long the old secret holds if the device does not use the new one, at most 30d
     /// [default: 1d]
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_some)]
     grace: Option<Duration>,
 }
 

@@ -29,7 +29,7 @@ pub struct LogLevel {
     /// the configuration says
     level: Option<String>,
     /// After this time it is what the configuration says again
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, requires = "level")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse_some, requires = "level")]
     holds: Option<Duration>,
 }
 

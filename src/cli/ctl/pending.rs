@@ -79,7 +79,7 @@ pub struct Refuse {
     #[arg(value_name = "ID", required = true, value_parser = device_id)]
     ids: Vec<u32>,
     /// How long they are not asked about again [default: what the gateway is configured for]
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse_some)]
     duration: Option<Duration>,
 }
 
