@@ -45,6 +45,8 @@ const KEY_SCHEMA: &[u8] = b"schema";
 const KEY_NUMBERS: &[u8] = b"numbers";
 const KEY_GROUPS: &[u8] = b"groups";
 const KEY_COVERAGE: &[u8] = b"coverage";
+/// There until the first start with a store that was imported, whatever it holds.
+const KEY_IMPORTED: &[u8] = b"imported";
 
 /// Why the disk did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +115,8 @@ fn is_no_space(error: &std::io::Error) -> bool {
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub desired: Desired,
-    /// Whether the reserved event numbers are known: a fresh store, or a sound record.
+    /// Whether the reserved event numbers are known: a fresh store, or a sound record that no other
+    /// store can have gone on from.
     pub numbers_known: bool,
     pub last_statuses: Vec<(DeviceId, Status)>,
     /// `None` when it is not known from where on the log can be followed.
@@ -296,7 +299,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Begins a run of the event log: its coverage and the end of its reserved numbers, in one.
+    /// Begins a run of the event log: its coverage and the end of its reserved numbers, in one. The
+    /// numbers are of this store from then on, also of one that was imported.
     ///
     /// # Errors
     /// [`DiskError`].
@@ -305,6 +309,7 @@ impl Disk {
         writes.insert(KEY_SCHEMA, record::encode_schema(SCHEMA));
         writes.insert(KEY_NUMBERS, record::encode_numbers(reserved));
         writes.insert(KEY_COVERAGE, encode_coverage(coverage));
+        writes.remove(KEY_IMPORTED);
         Ok(self.meta.apply_batch(writes)?)
     }
 
@@ -439,8 +444,10 @@ impl Disk {
         let numbers = self.meta_record(KEY_NUMBERS, record::decode_numbers)?;
         let coverage = self.meta_record(KEY_COVERAGE, record::decode_coverage)?;
         let fresh = self.events.is_empty() && self.devices.is_empty();
+        let imported = self.meta.contains_key(KEY_IMPORTED)?;
+        let fresh = fresh && self.quarantine.is_empty() && !imported;
         let mut loaded = Loaded {
-            numbers_known: numbers.is_some() || (fresh && self.quarantine.is_empty()),
+            numbers_known: (numbers.is_some() && !imported) || fresh,
             coverage,
             ..Loaded::default()
         };

@@ -28,7 +28,7 @@ pub struct Head {
     /// The schema of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<u32>,
-    /// The time of the newest entry of the event log and the audit log, in milliseconds since the
+    /// The time of the newest entry of the logs that are in the export, in milliseconds since the
     /// Unix epoch: a store that has not changed has the same export whenever it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<u64>,

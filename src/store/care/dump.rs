@@ -114,7 +114,7 @@ fn write(disk: &Disk, parts: Parts, out: &mut dyn Write) -> Result<Exported, Dis
         groups: meta.groups.unwrap_or(0),
         events_reserved: meta.events_reserved.unwrap_or(0),
         schema: meta.schema,
-        newest_unix_ms: disk.newest_unix_ms()?,
+        newest_unix_ms: disk.newest_unix_ms(parts.events, parts.audit)?,
     }))?;
     let mut kinds = Kind::DESIRED.to_vec();
     if parts.events {

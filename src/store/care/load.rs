@@ -21,7 +21,7 @@ use crate::store::export_line::{self, Head, Line};
 use crate::store::limits::Limits;
 use crate::store::points::Points;
 use crate::store::property::Property;
-use crate::store::{export, files, open, swap};
+use crate::store::{export, files, swap};
 
 /// So many lines are written in one batch.
 const AT_ONCE: usize = 1000;
@@ -320,16 +320,17 @@ impl Loader {
     /// Writes the rest. `reserved`: event numbers below were given out by the old store; `groups`:
     /// so many groups of changes an older export may know of. Writes the export of it as well, and
     /// tells how many lines there were of each kind.
+    ///
+    /// Neither number is moved on here, so that an export of it has the bytes that were imported.
+    /// Both stores may have gone on since then: the next start passes over what they gave out.
     fn seal(
         mut self,
         reserved: u64,
         groups: u64,
         export: &Path,
     ) -> Result<BTreeMap<&'static str, u64>, CareError> {
-        // Both may have gone on since the export was made.
-        let base = open::base_without_record(self.head.events_reserved, clock::now());
-        self.desired.events_reserved = base.max(reserved);
-        self.desired.groups = self.head.groups.max(groups).saturating_add(1);
+        self.desired.events_reserved = self.head.events_reserved.max(reserved);
+        self.desired.groups = self.head.groups.max(groups);
         caught(|| self.write_rest(export)).map_err(CareError::Build)?;
         Ok(self.lines)
     }

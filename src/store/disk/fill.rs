@@ -2,7 +2,9 @@
 
 use sled::Batch as TreeWrites;
 
-use super::{Disk, DiskError, KEY_COVERAGE, KEY_GROUPS, KEY_NUMBERS, KEY_SCHEMA, SCHEMA};
+use super::{
+    Disk, DiskError, KEY_COVERAGE, KEY_GROUPS, KEY_IMPORTED, KEY_NUMBERS, KEY_SCHEMA, SCHEMA,
+};
 use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
 use crate::store::coverage::Run;
@@ -48,7 +50,8 @@ impl Disk {
     }
 
     /// Says what the store is of: the present schema, and the groups and event numbers of what it
-    /// was filled with; with the floor and the runs of its event log, if it has one.
+    /// was filled with, which are not its own yet; with the floor and the runs of its event log, if
+    /// it has one.
     ///
     /// # Errors
     /// [`DiskError`].
@@ -61,6 +64,7 @@ impl Disk {
         writes.insert(KEY_SCHEMA, record::encode_schema(SCHEMA));
         writes.insert(KEY_GROUPS, record::encode_groups(desired.groups));
         writes.insert(KEY_NUMBERS, record::encode_numbers(desired.events_reserved));
+        writes.insert(KEY_IMPORTED, &[]);
         if let Some((floor, runs)) = coverage {
             writes.insert(KEY_COVERAGE, record::encode_coverage(*floor, runs));
         }

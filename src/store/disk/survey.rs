@@ -187,16 +187,16 @@ impl Disk {
         keys.map(|key| Ok(place(key?))).collect()
     }
 
-    /// The time of the newest entry of the event log and the audit log, in milliseconds since the
-    /// Unix epoch.
+    /// The time of the newest entry of the event log and the audit log, of those that are asked
+    /// for, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`DiskError`].
-    pub fn newest_unix_ms(&self) -> Result<Option<u64>, DiskError> {
-        let events = self.events.last()?;
+    pub fn newest_unix_ms(&self, events: bool, audit: bool) -> Result<Option<u64>, DiskError> {
+        let events = if events { self.events.last()? } else { None };
         let batch = events.and_then(|(key, value)| record::decode_batch(&key, &value).ok());
         let event = batch.and_then(|batch| batch.last().map(|event| event.unix_ms));
-        let audit = self.audit.last()?;
+        let audit = if audit { self.audit.last()? } else { None };
         let entry = audit.and_then(|(key, value)| stored_record::decode_audit(&key, &value).ok());
         Ok(event.max(entry.map(|entry| entry.unix_ms)))
     }

@@ -59,7 +59,7 @@ fn an_export_comes_back_as_the_store_it_was_made_from() {
     ] {
         assert!(told.contains(line), "{told}");
     }
-    assert_eq!(body(&exported(new.path())), body(&export));
+    assert_eq!(exported(new.path()), export, "the same bytes");
     assert!(done(new.path(), &["check"]).ends_with("\nsound\n"));
     assert!(done(old.path(), &["check"]).ends_with("\nsound\n"));
     // The export beside the store is new as well.
