@@ -5,7 +5,7 @@ mod report;
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -93,7 +93,7 @@ enum Output {
     and left out, with exit code 1."
 )]
 struct Export {
-    /// The file, which is replaced; none or - for the standard output
+    /// The file, which is replaced, or a pipe or device; none or - for the standard output
     file: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
@@ -194,6 +194,13 @@ impl Export {
         let directory = self.place.directory()?;
         let exported = match self.file.as_deref().filter(|path| *path != Path::new("-")) {
             None => self.write(&directory, &mut io::stdout().lock())?,
+            Some(path) if is_no_file(path) => {
+                let out = File::options().write(true).open(path);
+                let wrote = out.map_err(StoreFailure::from);
+                wrote
+                    .and_then(|mut out| self.write(&directory, &mut BufWriter::new(&mut out)))
+                    .map_err(|failure| named(path, failure))?
+            }
             Some(path) => {
                 let wrote = files::replace_with(path, |file| self.write(&directory, file));
                 let exported = wrote.map_err(|failure| named(path, failure))?;
@@ -214,6 +221,15 @@ impl Export {
         let exported = if self.running {
             let path = Layout::new(directory).export();
             let age = fs::metadata(&path).and_then(|export| export.modified());
+            if !path.exists() {
+                return Err(StoreFailure::NotDone(
+                    format!(
+                        "there is no {} yet; a gateway writes it some seconds after its first change",
+                        path.display()
+                    )
+                    .into(),
+                ));
+            }
             let exported = export_running(directory, out)?;
             if let Some(age) = age.ok().and_then(|written| written.elapsed().ok()) {
                 complain(&format!("as the gateway wrote it {} s ago", age.as_secs()));
@@ -285,6 +301,11 @@ fn bar(length: u64, template: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// A pipe or a device: `/dev/stdout` is written to, and must never be replaced by a file.
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|what| !what.is_file() && !what.is_dir())
 }
 
 fn named(path: &Path, failure: StoreFailure) -> StoreFailure {

@@ -39,7 +39,11 @@ impl Error for StoreFailure {}
 
 impl From<CareError> for StoreFailure {
     fn from(error: CareError) -> Self {
-        Self::NotDone(error.into())
+        match error {
+            // Where it goes is named as for what the other verbs write.
+            CareError::Out(error) => error.into(),
+            error => Self::NotDone(error.into()),
+        }
     }
 }
 

@@ -39,12 +39,27 @@ pub struct Exported {
 struct Lines<'a> {
     out: &'a mut dyn Write,
     count: u64,
+    /// Why `out` took no more: what is read from the store fails in the same words.
+    failed: Option<io::Error>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(out: &'a mut dyn Write) -> Self {
+        Self {
+            out,
+            count: 0,
+            failed: None,
+        }
+    }
+
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         self.count += 1;
-        self.out.write_all(line)
+        self.out.write_all(line).map_err(|error| {
+            let again = error.raw_os_error().map(io::Error::from_raw_os_error);
+            let again = again.unwrap_or_else(|| error.kind().into());
+            self.failed = Some(error);
+            again
+        })
     }
 }
 
@@ -52,13 +67,17 @@ impl Care {
     /// Writes the store to `out`.
     ///
     /// # Errors
-    /// [`CareError::Disk`], also when `out` fails.
+    /// [`CareError::Disk`], [`CareError::Out`].
     pub fn export(&self, parts: Parts, out: &mut dyn Write) -> Result<Exported, CareError> {
+        let mut lines = Lines::new(out);
         let done = caught(|| {
             let disk = Disk::attach(&self.layout.store(), Older::Taken)?;
-            write(&disk, parts, out)
+            write(&disk, parts, &mut lines)
         });
-        done.map_err(|error| self.not_opened(error))
+        match lines.failed {
+            Some(error) => Err(CareError::Out(error)),
+            None => done.map_err(|error| self.not_opened(error)),
+        }
     }
 }
 
@@ -72,7 +91,7 @@ pub fn export_running(
 ) -> Result<Exported, CareError> {
     let path = files::Layout::new(directory).export();
     let file = std::fs::File::open(&path).map_err(cannot("read", &path))?;
-    let mut lines = Lines { out, count: 0 };
+    let mut lines = Lines::new(out);
     let mut text = io::BufReader::new(file);
     let mut line = Vec::new();
     loop {
@@ -88,9 +107,9 @@ pub fn export_running(
             0 => version_2(&line).map_err(|problem| CareError::Line { line: 1, problem })?,
             _ => std::mem::take(&mut line),
         };
-        lines.put(&newer).map_err(cannot("copied", &path))?;
+        lines.put(&newer).map_err(CareError::Out)?;
     }
-    end(&mut lines).map_err(cannot("copied", &path))?;
+    end(&mut lines).map_err(CareError::Out)?;
     Ok(Exported {
         lines: lines.count,
         undecodable: Vec::new(),
@@ -106,8 +125,7 @@ fn version_2(first_line: &[u8]) -> Result<Vec<u8>, String> {
     }))
 }
 
-fn write(disk: &Disk, parts: Parts, out: &mut dyn Write) -> Result<Exported, DiskError> {
-    let mut lines = Lines { out, count: 0 };
+fn write(disk: &Disk, parts: Parts, lines: &mut Lines<'_>) -> Result<Exported, DiskError> {
     let (meta, mut undecodable) = disk.meta()?;
     lines.put(&export_line::text(&Head {
         gatehouse_export: FORMAT,
@@ -127,10 +145,10 @@ fn write(disk: &Disk, parts: Parts, out: &mut dyn Write) -> Result<Exported, Dis
             let coverage = CoverageLine::of(*floor, runs);
             lines.put(&export_line::text(&Line::Coverage(coverage)))?;
         }
-        let bad = disk.each_item(kind, &mut |item| put(&item, &mut lines))?;
+        let bad = disk.each_item(kind, &mut |item| put(&item, lines))?;
         undecodable.extend(bad);
     }
-    end(&mut lines)?;
+    end(lines)?;
     Ok(Exported {
         lines: lines.count,
         undecodable,

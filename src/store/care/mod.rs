@@ -37,6 +37,9 @@ pub enum CareError {
     Line { line: u64, problem: String },
     #[error("the export cannot be read: {0}; nothing was imported")]
     Export(io::Error),
+    /// Where the export was to go does not take it.
+    #[error("the export cannot be written: {0}")]
+    Out(io::Error),
     #[error(
         "there is a store in {} already, with {contents}; --replace puts the export in its place",
         directory.display()

@@ -95,7 +95,46 @@ fn by_default_an_export_has_the_desired_state_alone() {
     fs::write(&file, &export).expect("written");
     let data = new.path().join("data");
     done(&data, &["import", file.to_str().expect("a path")]);
-    assert_eq!(body(&done(&data, &["export"])), body(&export));
+    assert_eq!(done(&data, &["export"]), export, "the same bytes");
+}
+
+#[test]
+fn pipes_and_devices_are_written_to_and_a_fault_of_theirs_is_not_the_stores() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fill(directory.path());
+    let export = exported(directory.path());
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe)
+    });
+    let path = pipe.to_str().expect("a path in UTF-8");
+    assert_eq!(done(directory.path(), &["export", path, "--all"]), "");
+    assert!(fs::metadata(&pipe).is_ok_and(|pipe| !pipe.is_file()));
+    let read = reader.join().expect("no panic").expect("read");
+    assert_eq!(read, export);
+
+    let full = "gatehouse: /dev/full: No space left on device (os error 28)\n".to_owned();
+    for arguments in [
+        ["export", "/dev/full", "--all"],
+        ["export", "/dev/full", "--running"],
+    ] {
+        assert_eq!(refused(directory.path(), &arguments), (2, full.clone()));
+    }
+    let device = fs::metadata("/dev/full").expect("it is still there");
+    assert!(!device.is_file());
+}
+
+#[test]
+fn before_the_first_export_of_a_gateway_there_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (code, told) = refused(directory.path(), &["export", "--running"]);
+    assert_eq!(code, 2);
+    assert!(
+        told.contains("export.jsonl yet; a gateway writes it"),
+        "{told}"
+    );
 }
 
 #[test]
