@@ -15,7 +15,7 @@ use crate::registry::Stored;
 use crate::registry::backoff::{Backoff, BackoffError};
 use crate::registry::machine::Policy;
 use crate::service::passed::Passed;
-use crate::store::{self, Limits, Retention, Store};
+use crate::store::{self, Limits, Retention, Store, files};
 use crate::trace::{Observer, Tracer};
 
 /// Dropped, it is closed again.
@@ -80,7 +80,7 @@ impl Opened {
 }
 
 fn make_data_dir(config: &Config) -> Result<(), StartError> {
-    std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir {
+    files::make_directory(&config.data_dir).map_err(|source| StartError::DataDir {
         path: config.data_dir.clone(),
         source,
     })

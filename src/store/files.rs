@@ -1,7 +1,8 @@
 //! The files beside sled: who has the store open, and the export.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
@@ -160,6 +161,22 @@ pub fn patiently<T, E>(
 pub fn take_lock(file: &File) -> Result<(), TryLockError> {
     let is_held = |error: &TryLockError| matches!(error, TryLockError::WouldBlock);
     patiently(|| file.try_lock(), is_held)
+}
+
+/// Makes a data directory that only its owner may enter, where there is none: the store in it has
+/// what the export has, which nobody else may read either.
+///
+/// # Errors
+/// That it cannot be made.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    // Another process may have made it meanwhile.
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Takes the data directory for this process, until the file is dropped or the process ends.

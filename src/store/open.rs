@@ -67,7 +67,7 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         directory: directory.to_owned(),
         problem,
     };
-    fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
+    files::make_directory(directory).map_err(|error| refused(error.to_string()))?;
     let lock = files::lock(&layout.owner()).map_err(|error| match error {
         LockError::Held(holder) => OpenError::InUse {
             directory: directory.to_owned(),

@@ -6,7 +6,7 @@ pub mod compact;
 pub mod dump;
 pub mod load;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Care {
     /// # Errors
     /// [`CareError::InUse`], [`CareError::File`].
     pub fn of_any(directory: &Path) -> Result<Self, CareError> {
-        fs::create_dir_all(directory).map_err(cannot("made", directory))?;
+        files::make_directory(directory).map_err(cannot("made", directory))?;
         Self::taken(Layout::new(directory))
     }
 

@@ -95,6 +95,8 @@ fn by_default_an_export_has_the_desired_state_alone() {
     fs::write(&file, &export).expect("written");
     let data = new.path().join("data");
     done(&data, &["import", file.to_str().expect("a path")]);
+    let mode = fs::metadata(&data).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the store is as private as its export");
     assert_eq!(done(&data, &["export"]), export, "the same bytes");
 }
 
