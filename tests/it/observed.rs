@@ -11,7 +11,7 @@ mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -205,6 +205,33 @@ fn draw(prometheus: &Prometheus, since: u64) {
             std::fs::copy(pictures.join(name), docs.join(name)).expect("copied");
         }
     }
+}
+
+#[test]
+fn grafanas_own_model_has_a_place_for_all_that_dashboards_say() {
+    let Some(python) = needed::python("grafana_foundation_sdk") else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/grafana_model.py");
+    let read = |dashboards: &[PathBuf]| {
+        let mut command = Command::new(&python);
+        let output = command.arg(&script).args(dashboards).output();
+        let output = output.expect("Python runs");
+        let told = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&told).into_owned(),
+        )
+    };
+    let paths: Vec<_> = dashboards::all().into_iter().map(|one| one.path).collect();
+    let (is_whole, told) = read(&paths);
+    assert!(is_whole, "{told}");
+    // It would have been told.
+    let misspelt = tempfile::NamedTempFile::new().expect("a file");
+    let text = std::fs::read_to_string(&paths[0]).expect("a dashboard");
+    std::fs::write(&misspelt, text.replace("\"fieldConfig\"", "\"fieldConfg\"")).expect("written");
+    let (is_whole, told) = read(&[misspelt.path().to_owned()]);
+    assert!(!is_whole && told.contains(".fieldConfg is lost"), "{told}");
 }
 
 #[test]
