@@ -68,12 +68,14 @@ impl Settings {
     /// What the file says, if there is one and it says something else than the last time.
     ///
     /// # Errors
-    /// [`StartError::ConfigFile`] with the key that is wrong.
+    /// [`StartError::ConfigFile`] with the key that is wrong, or when the file was emptied.
     pub(super) async fn read(&self) -> Result<Option<Config>, StartError> {
         let Some(file) = self.file.clone() else {
             return Ok(None);
         };
-        let reading = tokio::task::spawn_blocking(move || config_file::read(&file));
+        let in_force = self.current();
+        let reading =
+            tokio::task::spawn_blocking(move || config_file::read_again(&file, &in_force));
         let config = reading.await.map_err(|_| StartError::Thread)??;
         let mut said = self.said.lock().await;
         if said.as_ref() == Some(&config) {

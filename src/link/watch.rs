@@ -1,5 +1,6 @@
 //! Tells when the files that the gateway reads were changed: written, replaced by a rename, or
-//! swapped behind a symbolic link, as mounted Kubernetes volumes do it.
+//! swapped behind a symbolic link, as mounted Kubernetes volumes do it. A file that is written in
+//! place is told of when whoever writes it has closed it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,8 +20,10 @@ use crate::config::Config;
 
 /// Whoever replaces files replaces several: they are read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(300);
-/// Changes that never end are told all the same, so often.
+/// Changes that never end are told all the same, so often …
 const LONGEST: Duration = Duration::from_secs(5);
+/// … but so long is waited for whoever has written a part of a file and not closed it.
+const LONGEST_WRITE: Duration = Duration::from_mins(1);
 /// As many symbolic links as the system follows in one path.
 const LINKS_MAX: usize = 40;
 
@@ -31,9 +34,9 @@ pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
     paths
 }
 
-/// Watches folders and single files; a message comes after each change, when it has been quiet for a moment. A
-/// folder that is not there yet is found when it is made, if the one above it is there. Ends after
-/// the first change that nobody waits for.
+/// Watches folders and single files; a message comes after each change, when it has been quiet for a moment
+/// and nobody is in the middle of writing one of them. A folder that is not there yet is found when
+/// it is made, if the one above it is there. Ends after the first change that nobody waits for.
 ///
 /// # Errors
 /// When the system has no more watches, or does not allow them.
@@ -91,6 +94,8 @@ struct Watches {
     /// Single files in folders that are not ours.
     files: Vec<PathBuf>,
     watched: BTreeMap<i32, (WatchDescriptor, Names)>,
+    /// What was written to and not closed since, by its folder.
+    half_written: BTreeSet<(i32, Option<OsString>)>,
 }
 
 impl Watches {
@@ -101,6 +106,7 @@ impl Watches {
             folders,
             files,
             watched: BTreeMap::new(),
+            half_written: BTreeSet::new(),
         };
         watches.renew()?;
         Ok(watches)
@@ -111,19 +117,28 @@ impl Watches {
         while !self.take_change()? {
             self.sleep(PollTimeout::NONE)?;
         }
-        let latest = Instant::now() + LONGEST;
-        let mut quiet_at = Instant::now() + QUIET;
+        let began = Instant::now();
+        let mut newest = began;
         loop {
-            let left = quiet_at
-                .min(latest)
-                .saturating_duration_since(Instant::now());
+            let left = self.due(began, newest);
+            let left = left.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                // Who never closes a file is waited for once.
+                self.half_written.clear();
                 return Ok(());
             }
             self.sleep(PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO))?;
             if self.take_change()? {
-                quiet_at = Instant::now() + QUIET;
+                newest = Instant::now();
             }
+        }
+    }
+
+    /// When changes are told of which the first and the newest came then.
+    fn due(&self, began: Instant, newest: Instant) -> Instant {
+        match self.half_written.is_empty() {
+            true => (newest + QUIET).min(began + LONGEST),
+            false => began + LONGEST_WRITE,
         }
     }
 
@@ -136,7 +151,8 @@ impl Watches {
         }
     }
 
-    /// Whether something has changed since the last call. It does not block.
+    /// Whether something has changed since the last call, and is not only being changed. It does
+    /// not block.
     fn take_change(&mut self) -> io::Result<bool> {
         let mut changed = false;
         loop {
@@ -149,6 +165,12 @@ impl Watches {
                 let overflow = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                 let watched = self.watched.get(&event.wd.as_raw());
                 let named = watched.is_some_and(|(_, names)| names.contain(event.name.as_ref()));
+                let file = (event.wd.as_raw(), event.name);
+                if named && event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                    self.half_written.insert(file);
+                    continue;
+                }
+                self.half_written.remove(&file);
                 changed |= overflow || named;
             }
         }
@@ -213,6 +235,7 @@ impl Watches {
 /// What changes a file, and nothing that reads it.
 fn flags() -> AddWatchFlags {
     AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MODIFY
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_MOVED_FROM
         | AddWatchFlags::IN_CREATE
@@ -272,6 +295,7 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -313,6 +337,38 @@ mod tests {
             fs::metadata(folder.join("a")).unwrap();
         }
         assert!(!watches.take_change().unwrap());
+    }
+
+    #[test]
+    fn a_file_counts_when_whoever_writes_it_has_closed_it() {
+        let (_parent, folder, mut watches) = folder();
+        let began = Instant::now();
+        let quiet = began + QUIET;
+        let mut file = fs::File::create(folder.join("a")).unwrap();
+        file.write_all(b"a half").unwrap();
+        assert!(!watches.take_change().unwrap());
+        // Another file is changed meanwhile.
+        fs::write(folder.join("b"), "").unwrap();
+        assert!(watches.take_change().unwrap());
+        assert_eq!(watches.due(began, began), began + LONGEST_WRITE);
+        file.write_all(b", and the other").unwrap();
+        assert!(!watches.take_change().unwrap());
+        assert_eq!(watches.due(began, began), began + LONGEST_WRITE);
+        drop(file);
+        assert!(watches.take_change().unwrap());
+        assert_eq!(watches.due(began, began), quiet);
+        assert_eq!(watches.due(began, began + LONGEST), began + LONGEST);
+    }
+
+    #[test]
+    fn what_was_half_written_and_moved_away_is_not_waited_for() {
+        let (_parent, folder, mut watches) = folder();
+        let mut file = fs::File::create(folder.join("a")).unwrap();
+        file.write_all(b"a half").unwrap();
+        assert!(!watches.take_change().unwrap());
+        fs::rename(folder.join("a"), folder.join("b")).unwrap();
+        assert!(watches.take_change().unwrap());
+        assert!(watches.half_written.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is read again while the gateway runs.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 
 use reqwest::StatusCode;
 
@@ -95,5 +96,46 @@ fn a_file_at_fault_changes_nothing_and_names_the_key() {
         assert_eq!(read["applied"], "drain.pace, session.sessions_max");
         let (status, _) = Web::new(gateway.http).try_get("/readyz").await;
         assert_eq!(status, StatusCode::OK);
+    });
+}
+
+#[test]
+fn a_file_that_was_emptied_changes_nothing() {
+    run(async {
+        let gateway = Process::start("session.sessions_max = 1");
+        let whole = fs::read_to_string(gateway.config()).expect("a file");
+        for emptied in ["", "\n \n", "# The gateway\n[session]\n"] {
+            let from = gateway.log().len();
+            // In place, as editors and `cp` do.
+            fs::write(gateway.config(), emptied).expect("written");
+            let refused = logged(&gateway, from, "the settings stay as they were");
+            let error = refused["error"].as_str().expect("a text");
+            assert!(error.contains("gateway.toml sets nothing"), "{error}");
+        }
+        let from = gateway.log().len();
+        gateway.hang_up();
+        logged(&gateway, from, "the settings stay as they were");
+        // What was in force still is, and the file is taken when it is whole again.
+        let from = gateway.log().len();
+        let whole = whole.replace("sessions_max = 1", "sessions_max = 2");
+        fs::write(gateway.config(), whole).expect("written");
+        let read = logged(&gateway, from, READ);
+        assert_eq!(read["applied"], "session.sessions_max");
+    });
+}
+
+#[test]
+fn sighup_reads_a_file_at_once_that_somebody_still_writes() {
+    run(async {
+        let gateway = Process::start("session.sessions_max = 1");
+        let whole = fs::read_to_string(gateway.config()).expect("a file");
+        let whole = whole.replace("sessions_max = 1", "sessions_max = 2");
+        let from = gateway.log().len();
+        let mut file = File::create(gateway.config()).expect("open");
+        file.write_all(whole.as_bytes()).expect("written");
+        gateway.hang_up();
+        let read = logged(&gateway, from, READ);
+        assert_eq!(read["applied"], "session.sessions_max");
+        drop(file);
     });
 }
