@@ -130,6 +130,7 @@ impl Running {
             registry: fleet.registry.clone(),
             starter: fleet.starter,
             door: doors.door,
+            slow: rooms.observer.slow.clone(),
             meter: rooms.meter.clone(),
         };
         let settings = Settings::new(config.clone(), start.file, start.set_log_level, live);

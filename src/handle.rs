@@ -6,7 +6,6 @@ mod counts;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use actix::Addr;
 use arc_swap::ArcSwap;
@@ -43,7 +42,6 @@ struct Inner {
     /// An actix mailbox is no backpressure: what a client can cause passes here first.
     permits: Semaphore,
     commands_max: usize,
-    slow_after: Duration,
     next_request: AtomicU64,
     mailboxes: Mailboxes,
     counts: Counts,
@@ -57,15 +55,13 @@ pub struct Told<'a> {
 }
 
 impl Gateway {
-    /// `commands_max` commands may wait at once; a device that takes `slow_after` to answer is told
-    /// among those with trouble.
+    /// `commands_max` commands may wait at once.
     pub fn new(
         registry: Addr<Registry>,
         published: Arc<ArcSwap<Snapshot>>,
         hub: Hub,
         store: Store,
         commands_max: usize,
-        slow_after: Duration,
         told: Told<'_>,
     ) -> Self {
         let Told { meter, observer } = told;
@@ -77,7 +73,6 @@ impl Gateway {
                 store,
                 permits: Semaphore::new(commands_max),
                 commands_max,
-                slow_after,
                 next_request: AtomicU64::new(0),
                 mailboxes: Mailboxes::new(meter),
                 counts: Counts::new(meter),
@@ -155,7 +150,7 @@ impl Gateway {
         });
         let answer = answered.await.unwrap_or(Err(RequestError::NotConnected));
         let took = clock::now().instant.since(asked);
-        if took >= self.inner.slow_after {
+        if self.inner.observer.slow.is_slow(took) {
             self.inner.registry.do_send(SlowAnswer(device, took));
         }
         answer

@@ -57,6 +57,7 @@ impl Config {
         config.registry.devices_max = new.registry.devices_max;
         config.compat.accept_filter_by_address = new.compat.accept_filter_by_address;
         config.log.level.clone_from(&new.log.level);
+        config.log.slow_after = new.log.slow_after;
         config.credential.clone_from(&new.credential);
         config
     }

@@ -73,7 +73,6 @@ impl Fleet {
             rooms.hub.clone(),
             rooms.store.clone(),
             config.grpc.commands_in_flight_max,
-            config.log.slow_after,
             Told {
                 meter,
                 observer: rooms.observer.clone(),

@@ -14,6 +14,7 @@ use super::sessions::Starter;
 use crate::config::Config;
 use crate::config::changes::Change;
 use crate::link::listen::Door;
+use crate::logs::slow::Slow;
 use crate::metrics::Meter;
 use crate::registry::actor::{Registry, ReplacePolicy};
 use crate::service::config_file;
@@ -37,6 +38,7 @@ pub(super) struct Live {
     pub(super) registry: Addr<Registry>,
     pub(super) starter: Starter,
     pub(super) door: Door,
+    pub(super) slow: Slow,
     pub(super) meter: Meter,
 }
 
@@ -114,6 +116,7 @@ impl Settings {
         self.live
             .door
             .set_limits(inbound.waiting_max, inbound.waiting_per_source_max);
+        self.live.slow.set(config.log.slow_after);
         figures::tell_limits(&self.live.meter, config);
         self.current.store(Arc::new(config.clone()));
         Ok(change)

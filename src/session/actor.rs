@@ -297,6 +297,7 @@ impl Session {
                 Output::Report(event) => self.report(event, ctx),
                 Output::HandshakeReady => self.await_permit(),
                 // Who asked may have gone.
+                Output::Admitted { took } => self.observe_admission(took),
                 Output::Answer(waiter, answer) => drop(waiter.send(answer)),
                 Output::Stream(report) => self.stream_report(report),
                 Output::Function(serial, function) => self.run_function(serial, function, ctx),

@@ -53,6 +53,8 @@ pub enum Output<W> {
     Send(Vec<u8>),
     /// Tell the registry.
     Report(SessionEvent),
+    /// The device is in, and had taken this long to its Connect.
+    Admitted { took: Duration },
     /// A complete first handshake message is there: call [`Machine::handle_permit`] once there is
     /// room for the computation.
     HandshakeReady,

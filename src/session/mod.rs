@@ -51,8 +51,6 @@ pub struct Policy {
     pub verdict_deadline: Duration,
     /// From a request to its answer.
     pub request_deadline: Duration,
-    /// How long a device may take to its Connect before that is told as slow.
-    pub slow_after: Duration,
     /// The largest body of a device's frame after its Connect, in bytes.
     pub body_in_max: usize,
     /// The largest frame that is sent to a device, in bytes.
@@ -70,7 +68,6 @@ impl Policy {
             dial,
             session,
             functions,
-            log,
             ..
         } = config;
         Self {
@@ -80,7 +77,6 @@ impl Policy {
             connect_deadline: inbound.connect_deadline,
             verdict_deadline: VERDICT_DEADLINE,
             request_deadline: session.request_deadline,
-            slow_after: log.slow_after,
             body_in_max: session.frame_in_max_bytes,
             frame_out_max: session.frame_out_max_bytes,
             out_buffer_max: session.out_buffer_max_bytes,
@@ -153,7 +149,7 @@ pub enum DialLink {
     Tls,
 }
 
-/// What a session tells the registry. The shell adds nothing to it.
+/// What a session tells the registry. The shell adds [`SessionEvent::Slow`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// A Connect came; the session is silent until the verdict.

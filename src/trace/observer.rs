@@ -13,7 +13,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub const fn new(tracer: Tracer, slow_after: Duration) -> Self {
+    pub fn new(tracer: Tracer, slow_after: Duration) -> Self {
         Self {
             tracer,
             slow: Slow::new(slow_after),
@@ -21,7 +21,7 @@ impl Observer {
     }
 
     /// Tells nothing.
-    pub const fn silent() -> Self {
+    pub fn silent() -> Self {
         Self::new(Tracer::off(), Duration::MAX)
     }
 }

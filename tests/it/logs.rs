@@ -18,13 +18,14 @@ use gatehouse::grpc::proto::gatehouse::v1::{CreateTokenRequest, Role};
 use gatehouse::grpc::proto::gsdk::connect::GetDeviceListRequest;
 use gatehouse::grpc::proto::gsdk::device::GetInfoRequest;
 use gatehouse::grpc::proto::gsdk::device::device_client::DeviceClient;
+use gatehouse::sim::device::Behaviour;
 use serde_json::Value as Json;
 use tonic::Code;
 
 use crate::support::client::{add, allow_all, auto, with_token};
 use crate::support::device::{self, Event, Spec, closed_port};
 use crate::support::peer::{Peer, connect};
-use crate::support::process::{BINARY, Process};
+use crate::support::process::{self, BINARY, Process};
 use crate::support::web::Web;
 use crate::support::{needed, run, soon};
 
@@ -318,6 +319,45 @@ fn what_is_slow_is_told_with_its_device() {
             slow.iter().any(|line| line["fields"]["call"] == call),
             "{slow:?}"
         );
+    });
+}
+
+#[test]
+fn what_counts_as_slow_changes_at_once_in_the_log_and_at_the_top() {
+    run(async {
+        let gateway = Process::start("log.slow_after = \"1m\"\n");
+        allow_all(&mut gateway.client().await).await;
+        let slow = Behaviour::Slow(Duration::from_millis(30));
+        let spec = Spec::keyed(1001, gateway.fleet_key()).behaving(slow);
+        let device = device::dial(spec, gateway.aes);
+        device.described().await;
+        let channel = gateway.channel().await;
+        let ask = async || {
+            let request = GetInfoRequest { device_id: 1001 };
+            let mut client = DeviceClient::new(channel.clone());
+            client.get_info(request).await.expect("told");
+        };
+        ask().await;
+        assert!(lines(&gateway, "slow").is_empty());
+        let slow = || told(&gateway, &["top", "--by", "slow"]);
+        assert_eq!(slow(), Json::Array(Vec::new()));
+
+        process::replace(
+            gateway.config(),
+            &std::fs::read_to_string(gateway.config())
+                .expect("a file")
+                .replace("\"1m\"", "\"10ms\""),
+        );
+        logged(&gateway, "the settings were read again", 1).await;
+        ask().await;
+        let line = &logged(&gateway, "slow", 1).await[0];
+        assert_eq!(device_of(line), Some(1001));
+        let counted = async {
+            while slow() == Json::Array(Vec::new()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("the slow device at the top", counted).await;
     });
 }
 

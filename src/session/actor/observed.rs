@@ -9,6 +9,7 @@ use super::Session;
 use crate::cause::Cause;
 use crate::clock;
 use crate::device::DeviceId;
+use crate::session::SessionEvent;
 use crate::session::course::Step;
 use crate::time::Instant;
 use crate::trace::Span;
@@ -41,7 +42,7 @@ impl Session {
         let (Some(mut observed), Some(device)) = (self.observed.take(), self.device) else {
             return;
         };
-        let slow = self.guard.deps.observer.slow;
+        let slow = &self.guard.deps.observer.slow;
         let steps = std::mem::take(&mut observed.steps);
         self.span().in_scope(|| {
             for (step, _, took) in &steps {
@@ -74,6 +75,13 @@ impl Session {
             span.part(tracer, step.as_str(), ago(*ended, *took), *took);
         }
         Some(span)
+    }
+
+    /// The device was let in, and had taken this long to its Connect.
+    pub(super) fn observe_admission(&mut self, took: Duration) {
+        if self.guard.deps.observer.slow.is_slow(took) {
+            self.guard.report(SessionEvent::Slow { took }, None);
+        }
     }
 
     pub(super) fn observe_end(&mut self, cause: &Cause) {

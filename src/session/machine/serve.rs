@@ -96,9 +96,9 @@ impl<W> Machine<W> {
     pub(super) fn admit(&mut self, stream_id: StreamId, keep_alive: Duration, now: Instant) {
         self.pass(Step::Verdict, now);
         self.phase = Phase::Up(KeepAlive::new(keep_alive, now));
-        let took = self.course.as_ref().map(|course| course.theirs());
-        if let Some(took) = took.filter(|took| *took >= self.policy.slow_after) {
-            self.report(SessionEvent::Slow { took });
+        if let Some(course) = &self.course {
+            let took = course.theirs();
+            self.outputs.push_back(Output::Admitted { took });
         }
         self.send(&server_run::ok(stream_id), now);
         self.ask(run(DEVICE_INFO.into(), None), Waiter::DeviceInfo, now);

@@ -307,6 +307,7 @@ impl World {
                 | session::Output::Subscribe(..)
                 | session::Output::Unsubscribe(_)
                 | session::Output::Publish(..) => {}
+                session::Output::Admitted { .. } => {}
                 session::Output::Finish => shell.finishing = true,
                 session::Output::Close => {
                     say(|| format!("{now}   {generation} closes"));

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::world::{START, Seen, World, connect, peer, setup};
+use super::world::{START, World, connect, peer, setup};
 use crate::codec::dialect::Dialect;
 use crate::device::{ConnectionMode, DeviceId, LinkKind};
 use crate::link::link_key::LinkKey;
 use crate::link::noise::Initiator;
 use crate::session::DialLink;
+use crate::session::SessionCommand;
 use crate::session::course::Step;
 use crate::session::machine::Machine;
-use crate::session::{SessionCommand, SessionEvent};
 
 use super::world::FLEET_KEY;
 
@@ -53,17 +53,14 @@ fn an_accepted_link_that_is_secured() {
 
 /// What the gateway itself waits for is not the fault of the device.
 #[test]
-fn who_is_slow_to_its_connect_is_reported_once_it_is_in() {
-    for (late, is_slow) in [(ms(999), false), (ms(1000), true)] {
-        let mut world = World::plain(Dialect::Current);
-        world.pass(late);
-        world.say(&connect(7));
-        world.pass(ms(5000));
-        world.take();
-        world.command(SessionCommand::Admit(DeviceId::new(4711).unwrap()));
-        let told = Seen::Event(SessionEvent::Slow { took: late });
-        assert_eq!(world.take().contains(&told), is_slow);
-    }
+fn who_is_let_in_is_told_with_the_time_to_its_connect() {
+    let mut world = World::plain(Dialect::Current);
+    world.pass(ms(999));
+    world.say(&connect(7));
+    world.pass(ms(5000));
+    assert_eq!(world.admitted, None);
+    world.command(SessionCommand::Admit(DeviceId::new(4711).unwrap()));
+    assert_eq!(world.admitted, Some(ms(999)));
 }
 
 #[test]

@@ -184,7 +184,10 @@ proptest! {
                     Output::Send(_) => prop_assert_eq!(ended, 0, "sent after the end"),
                     Output::Report(SessionEvent::Claimed(_)) => claimed += 1,
                     Output::Report(SessionEvent::Described { .. }) => described += 1,
-                    Output::Report(SessionEvent::Slow { .. }) => {}
+                    Output::Report(SessionEvent::Slow { .. }) => {
+                        prop_assert!(false, "the shell judges that");
+                    }
+                    Output::Admitted { .. } => prop_assert_eq!(ended, 0, "let in after the end"),
                     Output::Report(SessionEvent::Ended(_)) => ended += 1,
                     Output::Answer(..) => answered += 1,
                     Output::Close => closed = true,

@@ -95,6 +95,8 @@ pub struct World {
     pub device: Device,
     pub now: Instant,
     seen: Vec<Seen>,
+    /// How long the device had taken when it was let in.
+    pub admitted: Option<Duration>,
     link: LinkKind,
     mode: ConnectionMode,
 }
@@ -354,6 +356,7 @@ impl World {
             device: Device::new(dialect),
             now: START,
             seen: Vec::new(),
+            admitted: None,
             link,
             mode,
         }
@@ -474,6 +477,7 @@ impl World {
                 }
                 Output::Report(SessionEvent::Ended(cause)) => self.seen.push(ended(cause.kind)),
                 Output::Report(event) => self.seen.push(Seen::Event(event)),
+                Output::Admitted { took } => self.admitted = Some(took),
                 Output::HandshakeReady => self.seen.push(Seen::HandshakeReady),
                 Output::Answer(waiter, answer) => self.seen.push(Seen::Answer(waiter, answer)),
                 Output::Stream(report) => self.seen.push(Seen::Stream(report)),
