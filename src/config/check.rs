@@ -393,6 +393,14 @@ impl Check {
                 right,
             );
         }
+        if trace.certificate.is_empty() != trace.key.is_empty() {
+            let why = "write both for a certificate that is shown to the collector, or neither";
+            self.wrong(
+                "trace.certificate and trace.key",
+                "one without the other",
+                why,
+            );
+        }
         if let Some(name) = trace.headers.iter().find_map(|(name, value)| {
             let is_header =
                 HeaderName::try_from(name).is_ok() && HeaderValue::from_str(value).is_ok();

@@ -190,6 +190,8 @@ fn every_bound_is_watched() {
         ("log", "slow_after = \"9ms\""),
         ("log", "slow_after = \"61s\""),
         ("trace", "endpoint = \"collector:4317\""),
+        ("trace", "certificate = \"gateway.crt\""),
+        ("trace", "key = \"gateway.key\""),
         ("trace", "headers = { \"a b\" = \"c\" }"),
         ("trace", "sample_one_in = 0"),
         ("trace", "sample_one_in = 1000001"),

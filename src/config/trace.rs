@@ -18,6 +18,10 @@ pub struct Trace {
     /// A PEM file with the root that the collector's certificate stands on; empty: those of the
     /// system.
     pub ca: String,
+    /// A PEM file with the certificate that the gateway shows to the collector, and one with its
+    /// key; empty: it shows none.
+    pub certificate: String,
+    pub key: String,
     /// Sent with each batch. Its values are shown nowhere.
     #[serde(serialize_with = "hidden")]
     pub headers: BTreeMap<String, String>,
@@ -36,6 +40,8 @@ impl Default for Trace {
         Self {
             endpoint: String::new(),
             ca: String::new(),
+            certificate: String::new(),
+            key: String::new(),
             headers: BTreeMap::new(),
             sample_one_in: 1,
             service_name: "gatehouse".to_owned(),

@@ -1,5 +1,6 @@
 //! The way to the collector, and as whom the gateway is known there.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig, tonic_types,
 };
 use opentelemetry_sdk::Resource;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::config;
 
@@ -17,12 +18,16 @@ use crate::config;
 pub enum TraceError {
     #[error("trace.endpoint: {0}")]
     Endpoint(&'static str),
-    #[error("trace.ca: {} cannot be read: {source}", path.display())]
-    Ca { path: PathBuf, source: io::Error },
+    #[error("{key}: {} cannot be read: {source}", path.display())]
+    File {
+        key: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("trace.ca is empty, and this system has no root certificates: name a file")]
     NoRoots,
-    #[error("trace.endpoint: {0}")]
-    Channel(#[from] tonic::transport::Error),
+    #[error("trace.ca, trace.certificate, trace.key: {}", innermost(.0))]
+    Tls(#[from] tonic::transport::Error),
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
 }
@@ -50,10 +55,14 @@ pub(super) fn exporter(config: &config::Trace) -> Result<Option<SpanExporter>, T
 }
 
 fn tls(config: &config::Trace) -> Result<ClientTlsConfig, TraceError> {
-    let tls = ClientTlsConfig::new();
+    let mut tls = ClientTlsConfig::new();
+    if !config.certificate.is_empty() {
+        let certificate = read("trace.certificate", &config.certificate)?;
+        let key = read("trace.key", &config.key)?;
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
     if !config.ca.is_empty() {
-        let path = PathBuf::from(&config.ca);
-        let pem = std::fs::read(&path).map_err(|source| TraceError::Ca { path, source })?;
+        let pem = read("trace.ca", &config.ca)?;
         return Ok(tls.ca_certificate(Certificate::from_pem(pem)));
     }
     let roots = rustls_native_certs::load_native_certs().certs;
@@ -64,6 +73,20 @@ fn tls(config: &config::Trace) -> Result<ClientTlsConfig, TraceError> {
         Certificate::from_pem(pem::encode(&pem::Pem::new("CERTIFICATE", root.to_vec())))
     };
     Ok(tls.ca_certificates(roots.into_iter().map(pem)))
+}
+
+fn read(key: &'static str, path: &str) -> Result<Vec<u8>, TraceError> {
+    let path = PathBuf::from(path);
+    std::fs::read(&path).map_err(|source| TraceError::File { key, path, source })
+}
+
+/// What the library wraps into words that say nothing.
+fn innermost(error: &tonic::transport::Error) -> String {
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// The check of the configuration has seen every header.

@@ -29,7 +29,10 @@ use crate::support::process::{self, BINARY, Process};
 use crate::support::web::Web;
 use crate::support::{needed, run, soon};
 
-const MODULES: &str = "grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc";
+const MODULES: &str =
+    "grpc, cryptography, opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc";
+
+const TAKES_NONE: &str = "the collector takes no spans; they are dropped until it does";
 
 fn ctl(gateway: &Process, arguments: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
@@ -370,10 +373,19 @@ struct Collector {
 
 impl Collector {
     fn start(python: &str, port: u16) -> Self {
+        Self::start_with(python, &[&port.to_string()])
+    }
+
+    /// One that speaks TLS, and writes what belongs to it to this directory.
+    fn secured(python: &str, how: &str, directory: &Path) -> Self {
+        Self::start_with(python, &[how, directory.to_str().expect("UTF-8")])
+    }
+
+    fn start_with(python: &str, arguments: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/collector.py");
         let mut child = Command::new(python)
             .arg(script)
-            .arg(port.to_string())
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python runs");
@@ -546,14 +558,13 @@ fn a_collector_that_is_absent_or_silent_changes_nothing() {
             allow_all(&mut client).await;
             let device = device::dial(Spec::keyed(1, gateway.fleet_key()), gateway.aes);
             device.described().await;
-            let told = "the collector takes no spans; they are dropped until it does";
-            logged(&gateway, told, 1).await;
+            logged(&gateway, TAKES_NONE, 1).await;
             for _ in 0..100 {
                 let list = client.get_device_list(GetDeviceListRequest {}).await;
                 assert_eq!(list.expect("a list").into_inner().device_infos.len(), 1);
             }
             gateway.stop();
-            assert_eq!(lines(&gateway, told).len(), 1, "{}", gateway.log());
+            assert_eq!(lines(&gateway, TAKES_NONE).len(), 1, "{}", gateway.log());
         }
 
         // It comes later.
@@ -561,12 +572,7 @@ fn a_collector_that_is_absent_or_silent_changes_nothing() {
         let address = free.expect("a port").local_addr().expect("bound");
         let gateway = Process::start(&format!("trace.endpoint = \"http://{address}\"\n"));
         let mut client = gateway.client().await;
-        logged(
-            &gateway,
-            "the collector takes no spans; they are dropped until it does",
-            1,
-        )
-        .await;
+        logged(&gateway, TAKES_NONE, 1).await;
         let collector = Collector::start(&python, address.port());
         let again = async {
             while lines(&gateway, "the collector takes spans again").is_empty() {
@@ -580,6 +586,125 @@ fn a_collector_that_is_absent_or_silent_changes_nothing() {
             .received("gsdk.connect.Connect/GetDeviceList", 1)
             .await;
     });
+}
+
+#[test]
+fn a_collector_over_tls_has_spans_of_whoever_knows_its_root_and_shows_a_certificate() {
+    let Some(python) = needed::python(MODULES) else {
+        return;
+    };
+    run(async {
+        for how in ["--tls", "--mutual"] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let collector = Collector::secured(&python, how, directory.path());
+            let file = |name: &str| directory.path().join(name);
+            let trusting = |ca: &str| {
+                let (address, ca) = (collector.address, file(ca));
+                format!("trace.endpoint = \"https://{address}\"\ntrace.ca = {ca:?}\n")
+            };
+            let (certificate, key) = (file("client.crt"), file("client.key"));
+            let shown = format!("trace.certificate = {certificate:?}\ntrace.key = {key:?}\n");
+            let (whole, stranger, why) = match how {
+                "--tls" => (
+                    trusting("ca.crt"),
+                    trusting("other.crt"),
+                    "invalid peer certificate",
+                ),
+                _ => (
+                    trusting("ca.crt") + &shown,
+                    trusting("ca.crt"),
+                    "connection",
+                ),
+            };
+
+            let mut gateway = Process::start(&stranger);
+            told_once_that_nothing_is_taken(&mut gateway, why).await;
+            assert_eq!(collector.spans.lock().expect("not poisoned").len(), 0);
+
+            let headers = "trace.headers = { authorization = \"Bearer hush\" }\n";
+            let mut gateway = Process::start(&(whole + headers));
+            let list = "gsdk.connect.Connect/GetDeviceList";
+            let mut client = gateway.client().await;
+            let listed = client.get_device_list(GetDeviceListRequest {}).await;
+            listed.expect("a list");
+            let span = &collector.received(list, 1).await[0];
+            assert_eq!(span["authorization"], "Bearer hush");
+            let shown = match how {
+                "--tls" => Json::Null,
+                _ => "client".into(),
+            };
+            assert_eq!(span["shown"], shown);
+            gateway.stop();
+            assert!(lines(&gateway, TAKES_NONE).is_empty(), "{}", gateway.log());
+        }
+    });
+}
+
+/// Calls are answered while batch after batch is dropped, and that is one line that says why.
+async fn told_once_that_nothing_is_taken(gateway: &mut Process, why: &str) {
+    let web = Web::new(gateway.http);
+    let mut client = gateway.client().await;
+    let mut drops = std::collections::BTreeSet::new();
+    let dropped = async {
+        while drops.len() < 3 {
+            let list = client.get_device_list(GetDeviceListRequest {}).await;
+            list.expect("a list");
+            let page = web.get("/metrics").await.to_string();
+            let (_, dropped) = page
+                .split_once("\\ngatehouse_spans_dropped_total ")
+                .expect("told");
+            let (dropped, _) = dropped.split_once("\\n").expect("a line");
+            drops.insert(dropped.to_owned());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("batches that are dropped", dropped).await;
+    let told = logged(gateway, TAKES_NONE, 1).await;
+    let error = told[0]["fields"]["error"].as_str().expect("an error");
+    assert!(error.contains(why), "{error}");
+    gateway.stop();
+    assert_eq!(lines(gateway, TAKES_NONE).len(), 1, "{}", gateway.log());
+}
+
+#[test]
+fn what_secures_the_way_to_a_collector_is_refused_at_the_start_where_it_is_wrong() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let endpoint = "trace.endpoint = \"https://127.0.0.1:4317\"\n";
+    let data = directory.path().join("data");
+    let missing = directory.path().join("missing.crt");
+    let nothing = file("nothing.crt", "no certificate\n");
+    for (settings, error) in [
+        (format!("trace.ca = {missing:?}\n"), "trace.ca: "),
+        (
+            format!("trace.certificate = {nothing:?}\ntrace.key = {missing:?}\n"),
+            "trace.key: ",
+        ),
+        (
+            format!("trace.certificate = {nothing:?}\ntrace.key = {nothing:?}\n"),
+            "trace.ca, trace.certificate, trace.key: ",
+        ),
+        (
+            format!("trace.certificate = {nothing:?}\n"),
+            "trace.certificate and trace.key = one without the other",
+        ),
+    ] {
+        let ports = ["grpc", "http", "aes", "tls"];
+        let ports = ports.map(|port| format!("{port}.listen = \"127.0.0.1:0\"\n"));
+        let text = format!(
+            "data_dir = {data:?}\n{}{endpoint}{settings}",
+            ports.concat()
+        );
+        let config = file("gateway.toml", &text);
+        let output = process::gatehouse(&["gateway", "--config", config.to_str().expect("UTF-8")]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(error), "{said}");
+    }
 }
 
 #[test]
