@@ -7,7 +7,6 @@ pub mod properties;
 pub mod survey;
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +70,7 @@ pub enum DiskError {
 impl From<sled::Error> for DiskError {
     fn from(error: sled::Error) -> Self {
         match &error {
-            sled::Error::Io(io) if is_no_space(io) => Self::NoSpace(error.to_string()),
+            sled::Error::Io(io) if files::is_no_space(io) => Self::NoSpace(error.to_string()),
             sled::Error::Io(io) if io.raw_os_error().is_some() => Self::Refused(error.to_string()),
             _ if is_locked(&error) => Self::Refused(error.to_string()),
             _ => Self::Damaged(error.to_string()),
@@ -81,7 +80,7 @@ impl From<sled::Error> for DiskError {
 
 impl From<std::io::Error> for DiskError {
     fn from(error: std::io::Error) -> Self {
-        match is_no_space(&error) {
+        match files::is_no_space(&error) {
             true => Self::NoSpace(error.to_string()),
             false => Self::Refused(error.to_string()),
         }
@@ -104,11 +103,6 @@ impl From<&NotStored> for DiskError {
             NotStored::Other(problem) => Self::Refused(problem.clone()),
         }
     }
-}
-
-fn is_no_space(error: &std::io::Error) -> bool {
-    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
-    full.contains(&error.kind())
 }
 
 /// What a store held when it was opened. What does not decode was set aside.
@@ -595,6 +589,7 @@ impl Disk {
 /// # Errors
 /// [`DiskError`].
 pub fn sled_at(directory: &Path) -> Result<Db, DiskError> {
+    files::remove_unfinished_snapshots(directory)?;
     let config = sled::Config::new().path(directory);
     let config = config.cache_capacity(CACHE_BYTES);
     Ok(files::patiently(|| config.open(), is_locked)?)

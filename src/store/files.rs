@@ -9,6 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const COPY_OF_SCHEMA: &str = "store.schema-";
 
+/// How the names of sled's snapshots begin, and end while they are written.
+const SNAPSHOT: &str = "snap.";
+const UNFINISHED: &str = ".generating";
+
 /// How often, and after which time, a lock is tried for again that another holds.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -44,6 +48,11 @@ impl Layout {
 
     pub fn owner(&self) -> PathBuf {
         self.directory.join("store.owner")
+    }
+
+    /// Holds space for a start on a full disk.
+    pub fn ballast(&self) -> PathBuf {
+        self.directory.join("ballast")
     }
 
     pub fn export(&self) -> PathBuf {
@@ -196,8 +205,11 @@ pub fn lock(path: &Path) -> Result<File, LockError> {
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
     }
-    sign(&mut file).map_err(LockError::Io)?;
-    Ok(file)
+    match sign(&mut file) {
+        // On a full disk nobody is told who has it: the lock holds all the same.
+        Err(error) if is_no_space(&error) => Ok(file),
+        signed => signed.map(|()| file).map_err(LockError::Io),
+    }
 }
 
 /// Replaces a file so that at every instant either the old or the new one is whole on disk.
@@ -367,6 +379,46 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// The bytes of sled's snapshot files.
+///
+/// # Errors
+/// What the operating system says.
+pub fn snapshots_size(store: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(store)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+/// Removes snapshot files that sled could not finish: it would take one for its newest.
+///
+/// # Errors
+/// What the operating system says.
+pub fn remove_unfinished_snapshots(store: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(store) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(SNAPSHOT) && name.ends_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is no space for what was to be written.
+pub fn is_no_space(error: &io::Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    full.contains(&error.kind())
+}
+
 /// Moves sled's snapshot files to a directory of their own. It makes new ones from its log.
 ///
 /// # Errors
@@ -374,7 +426,7 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 pub fn move_snapshots(store: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(store)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
+        if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
             fs::create_dir_all(to)?;
             fs::rename(entry.path(), to.join(entry.file_name()))?;
         }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::registry::Stored;
+use crate::store::ballast::Ballast;
 use crate::store::bucket_index::Index;
 use crate::store::coverage::Coverage;
 use crate::store::desired::Desired;
 use crate::store::disk::{Disk, DiskError, Loaded, Older};
 use crate::store::export::Import;
 use crate::store::files::{self, Layout, LockError};
+use crate::store::space::{Bytes, REOPEN_MIN};
 use crate::store::{EVENT_BLOCK, copies, export, swap};
 use crate::{clock, time};
 
@@ -32,6 +34,17 @@ pub enum OpenError {
         directory: PathBuf,
         error: DiskError,
     },
+    #[error(
+        "the store in {} cannot be opened: {problem}; {free} are free on its disk, and a start wants \
+         {wanted}: make space and start again",
+        directory.display()
+    )]
+    NoSpace {
+        directory: PathBuf,
+        problem: String,
+        free: Bytes,
+        wanted: Bytes,
+    },
     #[error("the store in {} cannot be opened: {problem}", directory.display())]
     Refused { directory: PathBuf, problem: String },
 }
@@ -44,6 +57,7 @@ pub struct Found {
     pub coverage: Coverage,
     pub audit: AuditStart,
     pub buckets: Index,
+    pub ballast: Ballast,
     /// Keeps other processes out until it is dropped.
     pub lock: File,
 }
@@ -57,7 +71,8 @@ pub struct AuditStart {
     pub base: u64,
 }
 
-/// Opens, sets aside what is damaged, and begins a run of the event log.
+/// Opens, sets aside what is damaged, and begins a run of the event log. On a full disk it uses the
+/// space that was kept for it, and keeps what is left of it for the next start.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -75,13 +90,25 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         },
         LockError::Io(error) => refused(error.to_string()),
     })?;
-    let opened = swap::settle(&layout).map_err(DiskError::from);
-    let opened = opened.and_then(|()| open_or_replace(&layout));
-    let opened = opened.and_then(|(disk, loaded)| begin(disk, loaded));
+    let mut ballast = Ballast::of(&layout);
+    ballast.give_up_if_short();
+    let mut opened = open_and_begin(&layout);
+    // What is left to a user can be less than what is free.
+    if matches!(opened, Err(DiskError::NoSpace(_))) && ballast.give_up() {
+        opened = open_and_begin(&layout);
+    }
+    let free = Bytes(files::space(directory).map_or(0, |told| told.free));
+    ballast.keep();
     let (disk, begun) = opened.map_err(|error| match error {
         DiskError::NewerSchema { .. } => OpenError::Newer {
             directory: directory.to_owned(),
             error,
+        },
+        DiskError::NoSpace(problem) => OpenError::NoSpace {
+            directory: directory.to_owned(),
+            problem,
+            free,
+            wanted: Bytes(ballast.wanted()),
         },
         error => refused(error.to_string()),
     })?;
@@ -92,6 +119,7 @@ pub fn open(directory: &Path) -> Result<(Found, Stored), OpenError> {
         coverage: begun.coverage,
         audit: begun.audit,
         buckets: begun.buckets,
+        ballast,
         lock,
     };
     Ok((found, begun.stored))
@@ -136,8 +164,27 @@ struct Begun {
     stored: Stored,
 }
 
+fn open_and_begin(layout: &Layout) -> Result<(Disk, Begun), DiskError> {
+    swap::settle(layout)?;
+    let (disk, loaded) = open_or_replace(layout)?;
+    let begun = guarded(move || begin(disk, loaded));
+    begun.map_err(|error| named(layout, error))
+}
+
+/// On a full disk sled also fails in words of its own: nothing is damaged then.
+fn named(layout: &Layout, error: DiskError) -> DiskError {
+    let free = files::space(layout.directory()).map(|told| told.free);
+    match error {
+        DiskError::Damaged(problem) if free.is_ok_and(|free| free < REOPEN_MIN) => {
+            DiskError::NoSpace(problem)
+        }
+        error => error,
+    }
+}
+
 fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
-    let first = match open_whole(layout) {
+    let open_whole = || open_whole(layout).map_err(|error| named(layout, error));
+    let first = match open_whole() {
         Err(DiskError::Damaged(problem)) => problem,
         other => return other,
     };
@@ -145,7 +192,7 @@ fn open_or_replace(layout: &Layout) -> Result<(Disk, Loaded), DiskError> {
     tracing::error!(problem = %first, "the store is damaged; trying without its snapshot files");
     let snapshots = layout.quarantine(unix_seconds, ".snapshots");
     files::move_snapshots(&layout.store(), &snapshots)?;
-    match open_whole(layout) {
+    match open_whole() {
         Err(DiskError::Damaged(problem)) => {
             tracing::error!(%problem, "the store is damaged and is set aside");
             quarantine(layout, unix_seconds)

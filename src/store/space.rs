@@ -9,8 +9,8 @@ use std::fmt;
 use crate::registry::{NotStored, StoreChange};
 
 /// So much must be free before files that a full disk had made unusable are opened again, in bytes:
-/// sled takes its space in pieces of half of it.
-const REOPEN_MIN: u64 = 1 << 20;
+/// sled takes its space in pieces of half of it. With less what goes wrong is a full disk.
+pub const REOPEN_MIN: u64 = 1 << 20;
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

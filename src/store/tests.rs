@@ -669,6 +669,20 @@ fn events_are_answered_before_and_after_they_are_written() {
 }
 
 #[test]
+fn a_snapshot_that_could_not_be_finished_is_no_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _, commits) = open(directory.path());
+    assert_eq!(apply(&store, &commits, put([7])), Ok(()));
+    store.close().expect("the store closes");
+    let layout = files::Layout::new(directory.path());
+    let half = layout.store().join("snap.FFFFFFFFFFFFFFFF.generating");
+    fs::write(&half, "half of one").expect("written");
+    assert_eq!(look(directory.path()).devices, devices([7]));
+    assert!(!half.exists());
+    assert_eq!(layout.quarantines().expect("read"), Vec::<String>::new());
+}
+
+#[test]
 fn last_statuses_are_those_of_the_listed_devices() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _, _) = open(directory.path());

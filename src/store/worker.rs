@@ -18,6 +18,7 @@ use crate::metrics::Meter;
 use crate::registry::NotStored;
 use crate::registry::records::AuditEntry;
 use crate::store::audit::AuditLog;
+use crate::store::ballast::Ballast;
 use crate::store::coverage::{self, Coverage, Retention};
 use crate::store::debounce::Debounce;
 use crate::store::desired::Desired;
@@ -51,6 +52,7 @@ pub struct Worker {
     /// Files that a full disk made unusable for writing: they can still be read.
     reading: Option<Disk>,
     space: Space,
+    ballast: Ballast,
     /// When the free space is to be looked at again.
     measure_at: Instant,
     /// When the size of the store is to be looked at again.
@@ -123,6 +125,7 @@ impl Worker {
             disk: Some(found.disk),
             reading: None,
             space: Space::default(),
+            ballast: found.ballast,
             measure_at: Instant::ZERO,
             measure_size_at: Instant::ZERO,
             meters: Meters::new(&Meter::off()),

@@ -42,6 +42,7 @@ impl Worker {
             self.meters.filesystem_size.set(sample(told.size));
         }
         self.measure_size(now);
+        self.keep_ballast();
         let room = self.space.room();
         if room == before {
             return;
@@ -59,6 +60,15 @@ impl Worker {
             ),
         }
         self.tell_health(reports);
+    }
+
+    /// Keeps space for a start again, once there is plenty.
+    fn keep_ballast(&mut self) {
+        let plenty = self.ballast.wanted().saturating_mul(2);
+        let has_plenty = self.has_room() && self.space.free().is_some_and(|free| free >= plenty);
+        if has_plenty && self.disk.is_some() && !self.ballast.is_whole() {
+            self.ballast.keep();
+        }
     }
 
     fn measure_size(&mut self, now: Instant) {

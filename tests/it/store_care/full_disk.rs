@@ -2,9 +2,13 @@
 //! name, nothing acknowledged is lost, and all is taken again without a restart.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use gatehouse::grpc::proto::gatehouse::v1::WatchRequest;
+use gatehouse::grpc::proto::gatehouse::v1::watch_response::Item;
 use gatehouse::grpc::proto::gsdk::connect::{
     AddAsyncConnectionRequest, DeleteAsyncConnectionRequest, Status,
 };
@@ -16,7 +20,7 @@ use tonic::Code;
 use super::tmpfs::Tmpfs;
 use crate::support::client::{self, Client, Statuses, auto};
 use crate::support::device::{self, Spec};
-use crate::support::process::Process;
+use crate::support::process::{BINARY, Process};
 use crate::support::web::Web;
 use crate::support::{run, soon};
 
@@ -122,6 +126,40 @@ impl World {
         );
         inbound.stop().await;
         statuses.wait_for(number, Status::Disconnected).await;
+    }
+
+    /// Does the same, and tells which numbers its events had, after those up to this one.
+    async fn numbers_of_what_goes_on(&mut self, number: u32, after: u64) -> Vec<u64> {
+        let mut fleet = client::fleet(self.gateway.channel().await);
+        let request = WatchRequest {
+            after: 0,
+            snapshot: false,
+            queue_size: 0,
+        };
+        let mut watch = fleet.watch(request).await.expect("watching").into_inner();
+        self.goes_on(number).await;
+        let mut numbers = Vec::new();
+        loop {
+            let item = soon("an event", watch.message()).await.expect("goes on");
+            let Some(Item::Event(event)) = item.and_then(|item| item.item) else {
+                continue;
+            };
+            numbers.push(event.number);
+            if event.device_id == number && event.new_status() == Status::Disconnected {
+                break;
+            }
+        }
+        let is_new = |number: &u64| *number > after;
+        assert!(numbers.iter().all(is_new), "{numbers:?} after {after}");
+        assert!(
+            numbers.is_sorted_by(|one, other| one < other),
+            "{numbers:?}"
+        );
+        numbers
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.gateway.data_dir().join("ballast")
     }
 
     /// Kills the gateway; once there is space, what it acknowledged is there.
@@ -278,6 +316,87 @@ fn without_a_reserve_a_full_disk_costs_nothing_acknowledged_either() {
             assert!(!log.contains("panicked"), "{log}");
             back(&mut world).await;
             assert_eq!(web.get(&property_of("7")).await, json!(1));
+        });
+    });
+}
+
+#[test]
+fn with_nothing_left_it_starts_serves_and_recovers_by_itself() {
+    Tmpfs::with(64, |disk| {
+        run(async {
+            let mut world = World::start(disk.path(), "store.free_min = 8388608").await;
+            let (_device, web) = named_device(&mut world).await;
+            assert_eq!(put(&web, 1).await, StatusCode::NO_CONTENT);
+            world.add().await.expect("added");
+            let mut newest = 0;
+            let numbers = world.numbers_of_what_goes_on(10, newest).await;
+            newest = *numbers.last().expect("some");
+            for turn in 0..6 {
+                match turn % 2 {
+                    0 => world.gateway.kill(),
+                    _ => world.gateway.stop(),
+                }
+                disk.leave(0);
+                assert_eq!(disk.free(), 0);
+                world.gateway.restart();
+                world.client = world.gateway.client().await;
+                let refusal = world.add().await.expect_err("no space");
+                assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+                assert_eq!(web.get("/readyz").await["store"], "full");
+                back(&mut world).await;
+                assert_eq!(web.get(&property_of("7")).await, json!(1));
+                let numbers = world.numbers_of_what_goes_on(10, newest).await;
+                newest = *numbers.last().expect("some");
+            }
+            disk.give_back();
+            world.add_until_done().await;
+            assert_eq!(put(&web, 2).await, StatusCode::NO_CONTENT);
+            let whole_again = async {
+                let length = || fs::metadata(world.ballast()).map_or(0, |file| file.len());
+                while length() < 4 << 20 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            soon("the space that is kept for a start", whole_again).await;
+            let numbers = world.numbers_of_what_goes_on(10, newest).await;
+            newest = *numbers.last().expect("some");
+            world.gateway.kill();
+            world.gateway.restart();
+            world.client = world.gateway.client().await;
+            world.numbers_of_what_goes_on(10, newest).await;
+            assert_eq!(world.listed().await, world.acknowledged);
+        });
+    });
+}
+
+#[test]
+fn without_the_space_for_a_start_it_says_what_is_missing_and_harms_nothing() {
+    Tmpfs::with(32, |disk| {
+        run(async {
+            let mut world = World::start(disk.path(), "store.free_min = 0").await;
+            world.add().await.expect("added");
+            world.gateway.kill();
+            fs::remove_file(world.ballast()).expect("it was there");
+            for left in [0, 0, 8 << 10] {
+                disk.leave(left);
+                // It would run on if it came up.
+                let output = Command::new("timeout")
+                    .args(["60", BINARY, "gateway", "--config"])
+                    .arg(world.gateway.config())
+                    .output()
+                    .expect("the binary runs");
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{told}");
+                for part in ["No space left", "are free", "a start wants 4.0 MiB"] {
+                    assert!(told.contains(part), "{told}");
+                }
+                assert!(!told.contains("damaged"), "{told}");
+                disk.give_back();
+            }
+            world.gateway.restart();
+            world.client = world.gateway.client().await;
+            assert_eq!(world.listed().await, world.acknowledged);
+            world.add().await.expect("added");
         });
     });
 }
