@@ -131,6 +131,7 @@ impl Running {
             starter: fleet.starter,
             door: doors.door,
             slow: rooms.observer.slow.clone(),
+            store: rooms.store.clone(),
             meter: rooms.meter.clone(),
         };
         let settings = Settings::new(config.clone(), start.file, start.set_log_level, live);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Config;
+use super::{Config, Functions};
 
 /// What comes of another configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +54,21 @@ impl Config {
         config.drain.clone_from(&new.drain);
         config.inbound.clone_from(&new.inbound);
         config.inbound.handshakes_at_once_max = self.inbound.handshakes_at_once_max;
-        config.registry.devices_max = new.registry.devices_max;
+        config.registry.clone_from(&new.registry);
+        // That many are remembered from the start on.
+        config.registry.trouble_max = self.registry.trouble_max;
         config.compat.accept_filter_by_address = new.compat.accept_filter_by_address;
         config.log.level.clone_from(&new.log.level);
         config.log.slow_after = new.log.slow_after;
+        config.store.clone_from(&new.store);
+        config.events.clone_from(&new.events);
+        config.access.audit_keep_max = new.access.audit_keep_max;
+        config.functions = Functions {
+            in_flight_max: self.functions.in_flight_max,
+            streams_max: self.functions.streams_max,
+            retained_max: self.functions.retained_max,
+            ..new.functions.clone()
+        };
         config.credential.clone_from(&new.credential);
         config
     }

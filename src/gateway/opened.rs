@@ -15,7 +15,7 @@ use crate::registry::Stored;
 use crate::registry::backoff::{Backoff, BackoffError};
 use crate::registry::machine::Policy;
 use crate::service::passed::Passed;
-use crate::store::{self, Limits, Retention, Store, files};
+use crate::store::{self, Keeping, Limits, Retention, Store, files};
 use crate::trace::{Observer, Tracer};
 
 /// Dropped, it is closed again.
@@ -98,15 +98,26 @@ fn warn_of_open_networks(config: &Config) {
 
 async fn open_store(config: &Config) -> Result<(store::Opened, Stored), StartError> {
     let directory = config.data_dir.clone();
-    let retention = Retention {
-        events_max: config.events.keep_max,
-        age_max: config.events.keep_for,
-        audit_max: config.access.audit_keep_max,
-        limits: Limits::from(&config.functions),
-    };
+    let Keeping {
+        retention,
+        free_min,
+    } = keeping(config);
     let opening = tokio::task::spawn_blocking(move || Store::open(&directory, retention));
     let (opened, stored) = opening.await.map_err(|_| StartError::Thread)??;
-    Ok((opened.keeping_free(config.store.free_min), stored))
+    Ok((opened.keeping_free(free_min), stored))
+}
+
+/// What the store is to keep, by these settings.
+pub(super) fn keeping(config: &Config) -> Keeping {
+    Keeping {
+        retention: Retention {
+            events_max: config.events.keep_max,
+            age_max: config.events.keep_for,
+            audit_max: config.access.audit_keep_max,
+            limits: Limits::from(&config.functions),
+        },
+        free_min: config.store.free_min,
+    }
 }
 
 /// What the registry is to follow, by these settings.

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::error::StartError;
 use super::figures;
-use super::opened::registry_policy;
+use super::opened::{keeping, registry_policy};
 use super::sessions::Starter;
 use crate::config::Config;
 use crate::config::changes::Change;
@@ -18,6 +18,7 @@ use crate::logs::slow::Slow;
 use crate::metrics::Meter;
 use crate::registry::actor::{Registry, ReplacePolicy};
 use crate::service::config_file;
+use crate::store::Store;
 
 /// Sets the level of the log, given as in the key `log.level`. Where there is none the level counts
 /// from the next start on.
@@ -39,6 +40,7 @@ pub(super) struct Live {
     pub(super) starter: Starter,
     pub(super) door: Door,
     pub(super) slow: Slow,
+    pub(super) store: Store,
     pub(super) meter: Meter,
 }
 
@@ -117,6 +119,7 @@ impl Settings {
             .door
             .set_limits(inbound.waiting_max, inbound.waiting_per_source_max);
         self.live.slow.set(config.log.slow_after);
+        self.live.store.keep(keeping(config));
         figures::tell_limits(&self.live.meter, config);
         self.current.store(Arc::new(config.clone()));
         Ok(change)

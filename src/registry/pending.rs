@@ -36,8 +36,7 @@ impl PendingList {
     pub fn record(&mut self, id: DeviceId, claim: &Claim, proof: Proof, unix_ms: u64) -> bool {
         let recorded = self.tries.record(&id);
         if let Some(evicted) = recorded.evicted {
-            self.views.remove(&evicted);
-            self.untold.remove(&evicted);
+            self.forget(evicted);
         }
         let known = self.views.get(&id);
         if known.is_none() {
@@ -56,6 +55,18 @@ impl PendingList {
         };
         self.views.insert(id, Arc::new(view));
         !recorded.is_newcomer && self.untold.contains(&id)
+    }
+
+    /// Makes room for another number of devices.
+    pub fn set_max(&mut self, max: usize) {
+        for evicted in self.tries.set_max(max) {
+            self.forget(evicted);
+        }
+    }
+
+    fn forget(&mut self, evicted: DeviceId) {
+        self.views.remove(&evicted);
+        self.untold.remove(&evicted);
     }
 
     /// An event tells of it.
@@ -99,6 +110,13 @@ impl UnprovenList {
         Self {
             views: OrdMap::new(),
             tries: Tries::new(max),
+        }
+    }
+
+    /// Makes room for another number of peers.
+    pub fn set_max(&mut self, max: usize) {
+        for evicted in self.tries.set_max(max) {
+            self.views.remove(&evicted);
         }
     }
 

@@ -36,6 +36,11 @@ impl AuditLog {
         }
     }
 
+    /// Another number of entries is kept when something is written next.
+    pub fn keep(&mut self, keep_max: u64) {
+        self.keep_max = keep_max.max(1);
+    }
+
     /// Numbers an entry and has it wait; whether there was room. What waits already is kept, so
     /// that nobody drives an entry out by causing more of them.
     pub fn push(&mut self, mut entry: AuditEntry) -> bool {

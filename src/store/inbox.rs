@@ -11,13 +11,13 @@ use crate::event::History;
 use crate::event::StatusEvent;
 use crate::registry::records::AuditEntry;
 use crate::registry::{CommitId, NotStored, StoreChange};
-use crate::store::Health;
 use crate::store::audit::AUDIT_WAITING_MAX;
 use crate::store::bucket::{BucketInfo, BucketName, Point, Range};
 use crate::store::gather::Gathered;
 use crate::store::meters::Waiting;
 use crate::store::points::PendingPoint;
 use crate::store::property::{Properties, PropertyChange, PropertyError};
+use crate::store::{Health, Keeping};
 
 /// So many changes wait at most. The registry bounds the commits it has in flight well below.
 pub const CHANGES_MAX: usize = 16_384;
@@ -100,6 +100,8 @@ pub struct Work {
     pub queries: Vec<Query>,
     pub reads: Vec<Read>,
     pub buckets: Vec<BucketOrder>,
+    /// What is kept from now on, if that has changed.
+    pub keeping: Option<Keeping>,
     /// Who wants to know that the thread runs.
     pub probes: Vec<oneshot::Sender<()>>,
     pub closing: bool,
@@ -201,6 +203,17 @@ impl Inbox {
                 return Err(NotTaken::Full);
             }
             work.probes.push(answer);
+            Ok(())
+        })
+    }
+
+    /// The newest counts.
+    ///
+    /// # Errors
+    /// [`NotTaken::Closed`].
+    pub fn put_keeping(&self, keeping: Keeping) -> Result<(), NotTaken> {
+        self.put(|work| {
+            work.keeping = Some(keeping);
             Ok(())
         })
     }
@@ -324,6 +337,7 @@ impl Work {
             && self.queries.is_empty()
             && self.reads.is_empty()
             && self.buckets.is_empty()
+            && self.keeping.is_none()
             && self.probes.is_empty()
             && !self.closing
     }

@@ -49,6 +49,7 @@ mod tests;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -107,6 +108,14 @@ pub struct Opened {
     meter: Meter,
 }
 
+/// How much the store keeps, and how much of its disk it leaves free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    pub retention: Retention,
+    /// Below so many free bytes what makes the store grow is refused; 0 for no such reserve.
+    pub free_min: u64,
+}
+
 /// Whether the store works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
@@ -122,7 +131,8 @@ pub enum Health {
 struct Shared {
     inbox: Arc<Inbox>,
     on_commit: OnCommit,
-    limits: Limits,
+    /// Bytes of the encoded value of a property.
+    property_max_bytes: AtomicUsize,
     thread: Mutex<Option<JoinHandle<Result<(), String>>>>,
 }
 
@@ -251,7 +261,7 @@ impl Store {
         name: &str,
         value: Option<Value>,
     ) -> impl Future<Output = Result<(), PropertyError>> + Send + 'static {
-        let max_bytes = self.shared.limits.property_max_bytes;
+        let max_bytes = self.shared.property_max_bytes.load(Ordering::Relaxed);
         let change = PropertyChange::new(device, name, value.as_ref(), max_bytes);
         let (answer, answered) = oneshot::channel();
         let taken = change.and_then(|change| {
@@ -378,6 +388,17 @@ impl Store {
         answer_of(self.shared.inbox.put_bucket(order), answered)
     }
 
+    /// Keeps so much from now on. What is too much or too old then is dropped at once, but entries of
+    /// the audit log, which go with the next one, and properties, which stay.
+    pub fn keep(&self, keeping: Keeping) {
+        let limits = keeping.retention.limits;
+        self.shared
+            .property_max_bytes
+            .store(limits.property_max_bytes, Ordering::Relaxed);
+        // A store that is closed keeps what it has.
+        let _ = self.shared.inbox.put_keeping(keeping);
+    }
+
     /// Waits until the store's thread has come round once more: it runs, though the disk may refuse.
     /// `false` when the thread has ended, or many wait for it already.
     pub async fn probe(&self) -> bool {
@@ -460,7 +481,7 @@ impl Opened {
             shared: Arc::new(Shared {
                 inbox,
                 on_commit,
-                limits: self.limits,
+                property_max_bytes: AtomicUsize::new(self.limits.property_max_bytes),
                 thread: Mutex::new(Some(thread)),
             }),
         })

@@ -87,6 +87,11 @@ impl Points {
         }
     }
 
+    /// Other limits count from now on.
+    pub fn keep(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Takes up the buckets as they were found when the files were opened again.
     pub fn found(&mut self, index: Index) {
         self.index = index;

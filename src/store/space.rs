@@ -46,6 +46,11 @@ impl Space {
         }
     }
 
+    /// Another reserve counts once it is measured again.
+    pub fn keep_free(&mut self, free_min: u64) {
+        self.free_min = free_min;
+    }
+
     /// Takes note of the bytes that are free now. There is ample room again only with an eighth
     /// more than the reserve, so that it is not said to and fro.
     pub fn measured(&mut self, free: Option<u64>) {

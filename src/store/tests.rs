@@ -683,6 +683,58 @@ fn a_snapshot_that_could_not_be_finished_is_no_damage() {
 }
 
 #[test]
+fn what_is_kept_and_left_free_changes_while_it_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _, commits) = open(directory.path());
+    store.append_events((1..=2500).map(event).collect());
+    assert_eq!(numbers(&store, 0), Some((1..=2500).collect()));
+    let retention = |events_max, audit_max, property_max_bytes| Retention {
+        events_max,
+        audit_max,
+        limits: Limits {
+            property_max_bytes,
+            ..RETENTION.limits
+        },
+        ..RETENTION
+    };
+    let set = |text: &str| wait(store.set_property(id(1), "name", Some(text.into())));
+    for _ in 0..3 {
+        store.append_audit(audit_entry("a"));
+    }
+    assert_eq!(wait(store.audit(0, 10)).expect("read").len(), 3);
+    assert_eq!(set("twenty letters, or so"), Ok(()));
+
+    store.keep(Keeping {
+        retention: retention(1000, 2, 10),
+        free_min: 0,
+    });
+    assert_eq!(numbers(&store, 0), None);
+    assert_eq!(numbers(&store, 1000), Some((1001..=2500).collect()));
+    assert!(matches!(
+        set("twenty letters, or so"),
+        Err(PropertyError::TooLarge { .. })
+    ));
+    store.keep(Keeping {
+        retention: retention(1000, 2, 10),
+        free_min: 1 << 60,
+    });
+    let refused = apply(&store, &commits, put([1]));
+    assert!(matches!(refused, Err(NotStored::NoSpace(_))), "{refused:?}");
+    assert!(matches!(store.health(), Health::NoSpace(_)));
+
+    store.keep(Keeping {
+        retention: retention(1000, 2, 100),
+        free_min: 0,
+    });
+    assert_eq!(apply(&store, &commits, put([1])), Ok(()));
+    assert_eq!(set("twenty letters, or so"), Ok(()));
+    store.append_audit(audit_entry("b"));
+    let calls = wait(store.audit(0, 10)).expect("read");
+    assert_eq!(calls.len(), 2, "the oldest went with the next one");
+    store.close().expect("the store closes");
+}
+
+#[test]
 fn last_statuses_are_those_of_the_listed_devices() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _, _) = open(directory.path());

@@ -32,7 +32,7 @@ use crate::store::open::{self, Found};
 use crate::store::points::Points;
 use crate::store::property::PropertyError;
 use crate::store::space::{Room, Space};
-use crate::store::{OnCommit, export};
+use crate::store::{Keeping, OnCommit, export};
 use crate::time::Instant;
 use crate::trace::Tracer;
 
@@ -159,6 +159,19 @@ impl Worker {
         self.space = Space::new(free_min);
     }
 
+    /// Other bounds count from now on.
+    fn keep(&mut self, keeping: Keeping) {
+        let Keeping {
+            retention,
+            free_min,
+        } = keeping;
+        self.retention = retention;
+        self.audit.keep(retention.audit_max);
+        self.points.keep(retention.limits);
+        self.space.keep_free(free_min);
+        self.measure_at = Instant::ZERO;
+    }
+
     pub fn count(&mut self, meter: &Meter) {
         self.meters = Meters::new(meter);
         let exported = files::modified_unix_seconds(&self.layout.export());
@@ -200,12 +213,18 @@ impl Worker {
             refused: None,
         });
         self.group.extend(group);
+        if let Some(keeping) = work.keeping {
+            self.keep(keeping);
+        }
         self.measure(reports);
         self.guarded(reports, |worker| worker.reopen(closing, reports));
         self.guarded(reports, |worker| worker.commit(reports));
         self.guarded(reports, |worker| worker.write_audit(closing));
         self.take_buckets(work.buckets, closing, reports);
         self.guarded(reports, |worker| worker.write_events(closing));
+        if work.keeping.is_some() && self.space.room() != Room::Out {
+            self.guarded(reports, Self::trim);
+        }
         for read in work.reads {
             self.guarded(reports, |worker| worker.read(read));
         }

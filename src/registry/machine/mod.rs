@@ -192,13 +192,12 @@ impl Machine {
     ) -> Self {
         let (decisions, stale) =
             Decisions::restore(stored.records, policy.forget_slaves, now.unix_ms);
-        let refused_burst = u32::try_from(policy.pending_max).unwrap_or(u32::MAX);
         let mut machine = Self {
             dials: DialQueue::new(policy.dial.in_flight_max, policy.dial.rate_max),
             pending: PendingList::new(policy.pending_max),
             unproven: UnprovenList::new(policy.unproven_max),
             trouble: Trouble::new(policy.trouble_max),
-            refused_events: TokenBucket::new(refused_burst, REFUSED_INTERVAL),
+            refused_events: TokenBucket::new(limits::refused_burst(&policy), REFUSED_INTERVAL),
             decisions,
             deciding: DecisionQueue::default(),
             policy,

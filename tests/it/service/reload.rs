@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::Write;
 
+use gatehouse::grpc::proto::gsdk::connect::AddAsyncConnectionRequest;
 use reqwest::StatusCode;
+use tonic::Code;
 
-use crate::support::client;
+use crate::support::client::{self, auto};
 use crate::support::device::{self, Spec};
 use crate::support::process::{self, Process};
 use crate::support::web::Web;
@@ -121,6 +123,39 @@ fn a_file_that_was_emptied_changes_nothing() {
         fs::write(gateway.config(), whole).expect("written");
         let read = logged(&gateway, from, READ);
         assert_eq!(read["applied"], "session.sessions_max");
+    });
+}
+
+#[test]
+fn what_is_kept_and_left_free_changes_at_once() {
+    run(async {
+        let gateway = Process::start("store.free_min = 0");
+        let mut client = gateway.client().await;
+        let nowhere = device::closed_port().await;
+        let mut add = async |id| {
+            let connect_infos = vec![auto(id, nowhere)];
+            let request = AddAsyncConnectionRequest { connect_infos };
+            client.add_async_connection(request).await
+        };
+        add(1).await.expect("added");
+        let from = gateway.log().len();
+        // As much as no disk has.
+        rewrite(&gateway, |text| {
+            text.replace(
+                "free_min = 0",
+                "free_min = 1099511627776\nevents.keep_max = 1000",
+            )
+        });
+        let read = logged(&gateway, from, READ);
+        assert_eq!(read["applied"], "events.keep_max, store.free_min");
+        let refused = add(2).await.expect_err("too little is free");
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        let from = gateway.log().len();
+        rewrite(&gateway, |text| {
+            text.replace("free_min = 1099511627776", "free_min = 0")
+        });
+        logged(&gateway, from, READ);
+        add(2).await.expect("added");
     });
 }
 

@@ -25,6 +25,27 @@ fn other_limits_hold_for_what_comes_and_close_nothing() {
 }
 
 #[test]
+fn the_lists_of_who_was_turned_away_are_cut_to_their_size() {
+    let mut desk = Desk::new();
+    for id in ["1", "2", "3"] {
+        desk.arrive(inbound(id));
+    }
+    let pending = |desk: &mut Desk| desk.machine.snapshot().pending.len();
+    assert_eq!(pending(&mut desk), 3);
+    let fewer = Policy {
+        pending_max: 2,
+        ..policy()
+    };
+    desk.machine.handle_policy(fewer, desk.now);
+    assert_eq!(pending(&mut desk), 2, "at once");
+    desk.arrive(inbound("4"));
+    assert_eq!(pending(&mut desk), 2);
+    desk.machine.handle_policy(policy(), desk.now);
+    desk.arrive(inbound("5"));
+    assert_eq!(pending(&mut desk), 3);
+}
+
+#[test]
 fn dials_that_waited_for_a_limit_start_when_it_is_raised() {
     let mut desk = Desk::new();
     assert_eq!(dials(&desk.add(&[1, 2, 3, 4])).len(), 2);
