@@ -6,9 +6,10 @@
 //! buckets are gathered and written in batches, outside the path of an acknowledgement. While the disk refuses, changes fail with a
 //! text and the store opens its files anew until they work again.
 //!
-//! In the data directory: `store` (sled), `store.owner` (who has it open), `ballast` (space for a start on
-//! a full disk), `export.jsonl` (the desired state for people and for the day on which sled cannot be opened: some seconds behind, but
-//! minutes for properties), and, after such a day, `store.quarantine-<seconds since the Unix epoch>`.
+//! In the data directory: `store` (sled), `store.owner` (who has it open), `ballast` (space for a
+//! start on a full disk), `export.jsonl` (the desired state for people and for the day on which sled
+//! cannot be opened: some seconds behind, but minutes for properties), and, after such a day,
+//! `store.quarantine-<seconds since the Unix epoch>`.
 
 mod audit;
 mod ballast;
