@@ -1,6 +1,7 @@
 //! `gatehouse gateway`: runs the device gateway until it is told to stop.
 
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use crate::cli::config::ConfigFile;
 use crate::cli::logging::{self, LogControl};
 use crate::cli::{signals, system};
 use crate::config::Config;
-use crate::gateway::{Listening, Running, SetLogLevel, Start, Stopped};
+use crate::gateway::{Listening, Running, SetLogLevel, Start, StartError, Stopped};
 use crate::logs::Control;
-use crate::service::passed::Passed;
+use crate::service::config_file::ConfigFileError;
+use crate::service::passed::{Passed, PassedError};
 
 /// Run the device gateway until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -30,6 +32,9 @@ their files does so too.
 Under systemd the gateway tells when it is ready and that it is alive, and takes over listening \
 sockets.
 
+Exit codes: 0 it ended in order, 1 it could not start or end in order, 78 the configuration is at \
+fault.
+
 Examples:
   gatehouse gateway
   gatehouse gateway --config /etc/gatehouse/gateway.toml
@@ -39,14 +44,53 @@ pub struct Gateway {
     config: ConfigFile,
 }
 
+/// Nothing but another configuration lets the gateway start: whoever starts it need not try again.
+#[derive(Debug)]
+pub struct Misconfigured(Box<dyn Error>);
+
+impl Misconfigured {
+    /// `EX_CONFIG` of sysexits.h, which systemd shows as CONFIG. The unit has it under
+    /// `RestartPreventExitStatus=`.
+    pub const CODE: u8 = 78;
+}
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Misconfigured {}
+
+impl From<ConfigFileError> for Misconfigured {
+    fn from(error: ConfigFileError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<PassedError> for Misconfigured {
+    fn from(error: PassedError) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The error of a start, as it is told to whoever started the gateway.
+fn told(error: StartError) -> Box<dyn Error> {
+    match error.is_of_configuration() {
+        true => Misconfigured(error.into()).into(),
+        false => error.into(),
+    }
+}
+
 impl Gateway {
     /// # Errors
     /// When the gateway cannot start, or not end in order; the text says what to mend.
+    /// [`Misconfigured`] when that is the configuration.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let config = self.config.read()?;
+        let config = self.config.read().map_err(Misconfigured::from)?;
         let log = logging::start(&config.log)?;
         // No thread runs yet.
-        let passed = Passed::from_environment()?;
+        let passed = Passed::from_environment().map_err(Misconfigured::from)?;
         rlimit::increase_nofile_limit(u64::MAX)?;
         let start = Start {
             passed,
@@ -66,7 +110,7 @@ async fn run(config: Config, start: Start, log: LogControl) -> Result<(), Box<dy
     let mut stop = signals::stop_requested()?;
     let mut hung_up = signal(SignalKind::hangup())?;
     let leading = tokio::spawn(log.clone().run());
-    let mut running = Running::start_with(config, start).await?;
+    let mut running = Running::start_with(config, start).await.map_err(told)?;
     tell(running.listening());
     loop {
         tokio::select! {

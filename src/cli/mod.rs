@@ -70,6 +70,9 @@ pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if let Some(failure) = error.downcast_ref::<store::StoreFailure>() {
         return failure.code();
     }
+    if error.is::<gateway::Misconfigured>() {
+        return gateway::Misconfigured::CODE;
+    }
     let failure = error.downcast_ref::<ctl::Failure>();
     failure.map_or(1, |failure| failure.exit.code())
 }

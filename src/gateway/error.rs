@@ -73,6 +73,21 @@ pub enum StartError {
     Thread,
 }
 
+impl StartError {
+    /// Whether the configuration, or that of the sockets that were handed over, is at fault by
+    /// itself, whatever else this machine is like.
+    pub const fn is_of_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::ConfigFile(_)
+                | Self::Passed(_)
+                | Self::Backoff(_)
+                | Self::Endpoint(EndpointError::Settings { .. })
+        )
+    }
+}
+
 fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "; stop the program that has it, or set another port",

@@ -18,6 +18,13 @@ fn refusal(output: &Output) -> String {
     complaint[0].to_owned()
 }
 
+/// The same, where no other try would come to anything else: a service manager is told so.
+fn misconfigured(output: &Output) -> String {
+    let said = refusal(output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    said
+}
+
 fn start_with(folder: &Path, config: &str) -> Output {
     let file = folder.join("gateway.toml");
     let data = folder.join("data");
@@ -60,7 +67,9 @@ fn a_busy_port_is_one_clear_line() {
     let address = taken.local_addr().expect("bound");
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!("grpc.listen = \"{address}\"");
-    let said = refusal(&start_with(folder.path(), &config));
+    let output = start_with(folder.path(), &config);
+    assert_eq!(output.status.code(), Some(1), "the port may be free later");
+    let said = refusal(&output);
     assert!(
         said.contains("grpc.listen") && said.contains(&address.to_string()),
         "{said}"
@@ -71,15 +80,15 @@ fn a_busy_port_is_one_clear_line() {
 fn a_configuration_that_cannot_be_is_one_clear_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("missing.toml");
-    let said = refusal(&gatehouse(&[
+    let said = misconfigured(&gatehouse(&[
         "gateway",
         "--config",
         missing.to_str().expect("text"),
     ]));
     assert!(said.contains("missing.toml"), "{said}");
-    let said = refusal(&start_with(folder.path(), "grpc.listn = \"127.0.0.1:0\""));
+    let said = misconfigured(&start_with(folder.path(), "grpc.listn = \"127.0.0.1:0\""));
     assert!(said.contains("listn") && said.contains("listen"), "{said}");
-    let said = refusal(&start_with(
+    let said = misconfigured(&start_with(
         folder.path(),
         "reconnect.min = \"1 fortnight\"",
     ));
@@ -87,7 +96,7 @@ fn a_configuration_that_cannot_be_is_one_clear_line() {
         said.contains("reconnect.min") || said.contains("fortnight"),
         "{said}"
     );
-    let said = refusal(&start_with(
+    let said = misconfigured(&start_with(
         folder.path(),
         "grpc.client_certificates = \"required\"\ngrpc.open_to = [\"10.0.0.0/8\"]",
     ));

@@ -195,7 +195,7 @@ fn refusal(sockets: &[(&str, SocketAddr)], grpc: SocketAddr, aes: SocketAddr) ->
     }
     drop(TcpStream::connect(sockets[0].1).expect("open"));
     let status = tool.0.wait().expect("ended");
-    assert_eq!(status.code(), Some(1), "{status}");
+    assert_eq!(status.code(), Some(78), "{status}");
     let mut said = String::new();
     log.read_to_string(&mut said).expect("text");
     let line = said.lines().find(|line| line.starts_with("gatehouse: "));

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use gatehouse::cli::gateway::Misconfigured;
 use gatehouse::config::Config;
 use gatehouse::service::passed::Face;
 
@@ -84,6 +85,13 @@ fn the_service_is_hardly_exposed() {
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+#[test]
+fn the_unit_knows_the_exit_code_of_a_configuration_at_fault() {
+    let service = fs::read_to_string(folder().join("gatehouse.service")).expect("text");
+    let code = Misconfigured::CODE.to_string();
+    assert_eq!(value(&service, "RestartPreventExitStatus"), Some(&*code));
 }
 
 #[test]
