@@ -5,15 +5,16 @@ mod nudge;
 pub mod points;
 pub mod properties;
 pub mod survey;
+mod watched;
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
-use sled::{Batch as TreeWrites, Db, IVec, Transactional, Tree};
+use sled::{Batch as TreeWrites, IVec, Transactional, Tree};
 
-use self::nudge::Nudge;
+pub use self::watched::{DB_FILE, Watched};
 use crate::device::{DeviceId, Status};
 use crate::event::StatusEvent;
 use crate::registry::records::{AuditEntry, Record};
@@ -34,11 +35,6 @@ use crate::store::{files, gather, record, stored_record};
 /// without the properties, which are then gone with the store. What 1 and 2 wrote is read as it
 /// is: trees that are not there yet are empty.
 pub const SCHEMA: u32 = 3;
-
-/// sled's name for the file that it writes to, and locks.
-pub const DB_FILE: &str = "db";
-
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 const KEY_SCHEMA: &[u8] = b"schema";
 const KEY_NUMBERS: &[u8] = b"numbers";
@@ -124,7 +120,6 @@ pub struct Loaded {
 }
 
 pub struct Disk {
-    db: Db,
     /// The file that sled writes to, for `sync_data`.
     file: File,
     meta: Tree,
@@ -143,36 +138,8 @@ pub struct Disk {
     /// Notes of the batches in `points`.
     buckets: Tree,
     quarantine: Tree,
-    /// After those above, so that it watches until they are closed.
-    nudge: Nudge,
-    /// The last, as it waits for all of them.
-    _let_go: LetGo,
-}
-
-/// Waits in its drop until sled's file can be opened again: a thread of sled's own, or a child that
-/// is being started, may hold it for a moment after everything else has gone.
-struct LetGo {
-    path: PathBuf,
-}
-
-impl LetGo {
-    fn of(directory: &Path) -> Self {
-        Self {
-            path: directory.join(DB_FILE),
-        }
-    }
-}
-
-impl Drop for LetGo {
-    fn drop(&mut self) {
-        // Without a file there is nothing to wait for, and who finds it held is told so.
-        if let Ok(file) = File::open(&self.path) {
-            // Unlocked, and not only closed: a child that is being started may have a copy.
-            if files::take_lock(&file).is_ok() {
-                let _ = file.unlock();
-            }
-        }
-    }
+    /// The last, as it closes sled.
+    sled: Watched,
 }
 
 /// What is done with a store of an older schema.
@@ -182,13 +149,6 @@ pub enum Older {
     Refused,
     /// It is opened, and is of the present schema once a run is begun.
     Taken,
-}
-
-/// sled flushes what it has left when it is closed, and waits for that.
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.nudge.begin();
-    }
 }
 
 impl Disk {
@@ -209,10 +169,8 @@ impl Disk {
     /// # Errors
     /// [`DiskError`].
     pub fn attach(directory: &Path, older: Older) -> Result<Self, DiskError> {
-        // Made first: what was made before is dropped after.
-        let let_go = LetGo::of(directory);
-        let db = sled_at(directory)?;
-        let meta = db.open_tree("meta")?;
+        let sled = Watched::open(directory)?;
+        let meta = sled.open_tree("meta")?;
         // A record that does not decode is set aside by whoever loads it.
         let schema = meta.get(KEY_SCHEMA)?;
         match schema.and_then(|schema| record::decode_schema(&schema).ok()) {
@@ -223,25 +181,26 @@ impl Disk {
             _ => {}
         }
         Ok(Self {
-            file: File::options().read(true).write(true).open(&let_go.path)?,
-            nudge: Nudge::watch(meta.clone())?,
+            file: File::options()
+                .read(true)
+                .write(true)
+                .open(directory.join(DB_FILE))?,
             meta,
-            devices: db.open_tree("devices")?,
-            accept_filter: db.open_tree("accept_filter")?,
-            identities: db.open_tree("identities")?,
-            events: db.open_tree("events")?,
-            last_status: db.open_tree("last_status")?,
-            slaves: db.open_tree("slaves")?,
-            credentials: db.open_tree("credentials")?,
-            approvals: db.open_tree("approvals")?,
-            tokens: db.open_tree("tokens")?,
-            properties: db.open_tree("properties")?,
-            audit: db.open_tree("audit")?,
-            points: db.open_tree("points")?,
-            buckets: db.open_tree("buckets")?,
-            quarantine: db.open_tree("quarantine")?,
-            db,
-            _let_go: let_go,
+            devices: sled.open_tree("devices")?,
+            accept_filter: sled.open_tree("accept_filter")?,
+            identities: sled.open_tree("identities")?,
+            events: sled.open_tree("events")?,
+            last_status: sled.open_tree("last_status")?,
+            slaves: sled.open_tree("slaves")?,
+            credentials: sled.open_tree("credentials")?,
+            approvals: sled.open_tree("approvals")?,
+            tokens: sled.open_tree("tokens")?,
+            properties: sled.open_tree("properties")?,
+            audit: sled.open_tree("audit")?,
+            points: sled.open_tree("points")?,
+            buckets: sled.open_tree("buckets")?,
+            quarantine: sled.open_tree("quarantine")?,
+            sled,
         })
     }
 
@@ -413,8 +372,7 @@ impl Disk {
     /// # Errors
     /// [`DiskError`].
     pub fn flush(&self) -> Result<(), DiskError> {
-        self.nudge.during(|| self.db.flush())?;
-        Ok(())
+        self.sled.flush()
     }
 
     /// Has everything on the platter: safe from the end of the machine. sled's own flush is not:
@@ -582,17 +540,6 @@ impl Disk {
         self.quarantine.insert(place, value)?;
         Ok(())
     }
-}
-
-/// sled itself, opened or made.
-///
-/// # Errors
-/// [`DiskError`].
-pub fn sled_at(directory: &Path) -> Result<Db, DiskError> {
-    files::remove_unfinished_snapshots(directory)?;
-    let config = sled::Config::new().path(directory);
-    let config = config.cache_capacity(CACHE_BYTES);
-    Ok(files::patiently(|| config.open(), is_locked)?)
 }
 
 /// sled makes up an error without a number when its lock is held.

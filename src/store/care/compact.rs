@@ -3,7 +3,7 @@
 use sled::{Batch, Db, Tree};
 
 use super::{Care, CareError, cannot, caught};
-use crate::store::disk::{DiskError, sled_at};
+use crate::store::disk::{DiskError, Watched};
 use crate::store::{files, swap};
 
 /// A batch is written with so many records …
@@ -45,10 +45,10 @@ impl Care {
     }
 
     fn copy(&self, progress: &mut dyn FnMut(u64)) -> Result<u64, CareError> {
-        let old = caught(|| sled_at(&self.layout.store()));
+        let old = caught(|| Watched::open(&self.layout.store()));
         let old = old.map_err(|error| self.not_opened(error))?;
         let building = || {
-            let new = sled_at(&self.layout.building())?;
+            let new = Watched::open(&self.layout.building())?;
             let records = copy_all(&old, &new, progress)?;
             new.flush()?;
             Ok((records, differing(&old, &new)?))

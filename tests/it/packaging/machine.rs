@@ -190,12 +190,13 @@ impl Machine {
     }
 }
 
-/// Starts the machine, which ends with the thread that started it.
+/// Starts the machine, which ends with the thread that started it. It has one processor, so that
+/// it leaves another to the tests beside it.
 fn run(root: &Root, folder: &TempDir) -> Child {
     let file = |name: &str| -> PathBuf { folder.path().join(name) };
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", QEMU]);
-    command.args(["-accel", accelerator(), "-smp", "2", "-m", "1024"]);
+    command.args(["-accel", accelerator(), "-smp", "1", "-m", "1024"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-no-reboot");
     command.arg("-kernel").arg(root.path("/vmlinuz"));

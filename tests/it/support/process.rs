@@ -34,6 +34,9 @@ pub struct Process {
     log: Log,
 }
 
+/// So many lines of its log are told of a gateway whose test failed.
+const LINES_TOLD: usize = 100;
+
 /// What a gateway has logged since it last started.
 type Log = Arc<Mutex<Vec<u8>>>;
 
@@ -201,6 +204,12 @@ impl Drop for Process {
         // It may be dead already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_TOLD)..];
+            println!("the gateway's log ended with\n{}", last.join("\n"));
+        }
     }
 }
 
