@@ -1,6 +1,8 @@
 //! Reflection: tools such as `grpcurl` ask for the contracts, in both versions of the protocol.
 //!
 //! What there is not is an answer, and the stream goes on: clients look for names that may not be.
+//! The service of `tonic-reflection` ends the stream there, and finds values of enums under no name
+//! that protobuf gives them, so that its types alone are used.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
