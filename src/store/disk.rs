@@ -1,6 +1,10 @@
 //! sled, with its blind spots covered. Every call blocks; only the store's thread makes them.
 
+mod audit_log;
+mod error;
+mod event_log;
 pub mod fill;
+mod load;
 mod nudge;
 pub mod points;
 pub mod properties;
@@ -8,23 +12,19 @@ pub mod survey;
 mod watched;
 
 use std::fs::File;
-use std::ops::Range;
 use std::path::Path;
 
-use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
-use sled::{Batch as TreeWrites, IVec, Transactional, Tree};
+use sled::transaction::{ConflictableTransactionError, TransactionalTree};
+use sled::{Batch as TreeWrites, Transactional, Tree};
 
+pub use self::error::DiskError;
+use self::error::not_done;
+pub use self::load::Loaded;
 pub use self::watched::{DB_FILE, Watched};
-use crate::device::{DeviceId, Status};
-use crate::event::StatusEvent;
-use crate::registry::records::{AuditEntry, Record};
-use crate::registry::{NotStored, StoreChange};
-use crate::store::bucket_index::Index;
-use crate::store::coverage::{self, Batch, Coverage, Run};
-use crate::store::desired::Desired;
-use crate::store::gather::Gathered;
+use crate::device::DeviceId;
+use crate::registry::StoreChange;
+use crate::store::record;
 use crate::store::writes::{Place, Writes};
-use crate::store::{files, gather, record, stored_record};
 
 /// The schema that this gateway reads and writes.
 ///
@@ -42,82 +42,6 @@ const KEY_GROUPS: &[u8] = b"groups";
 const KEY_COVERAGE: &[u8] = b"coverage";
 /// There until the first start with a store that was imported, whatever it holds.
 const KEY_IMPORTED: &[u8] = b"imported";
-
-/// Why the disk did not do what was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DiskError {
-    /// The contents are of a schema that a newer gateway wrote.
-    #[error("its schema version is {found}, and this gateway knows versions up to {SCHEMA}")]
-    NewerSchema { found: u32 },
-    /// The contents are of an older schema, which this gateway reads and then changes.
-    #[error("its schema version is {found}, and this gateway writes version {SCHEMA}")]
-    OlderSchema { found: u32 },
-    /// The operating system refused: the contents may be sound.
-    #[error("{0}")]
-    Refused(String),
-    /// The disk is full.
-    #[error("{0}")]
-    NoSpace(String),
-    /// The contents are damaged.
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl From<sled::Error> for DiskError {
-    fn from(error: sled::Error) -> Self {
-        match &error {
-            sled::Error::Io(io) if files::is_no_space(io) => Self::NoSpace(error.to_string()),
-            sled::Error::Io(io) if io.raw_os_error().is_some() => Self::Refused(error.to_string()),
-            _ if is_locked(&error) => Self::Refused(error.to_string()),
-            _ => Self::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<std::io::Error> for DiskError {
-    fn from(error: std::io::Error) -> Self {
-        match files::is_no_space(&error) {
-            true => Self::NoSpace(error.to_string()),
-            false => Self::Refused(error.to_string()),
-        }
-    }
-}
-
-impl From<DiskError> for NotStored {
-    fn from(error: DiskError) -> Self {
-        match error {
-            DiskError::NoSpace(problem) => Self::NoSpace(problem),
-            error => Self::Other(error.to_string()),
-        }
-    }
-}
-
-impl From<&NotStored> for DiskError {
-    fn from(problem: &NotStored) -> Self {
-        match problem {
-            NotStored::NoSpace(problem) => Self::NoSpace(problem.clone()),
-            NotStored::Other(problem) => Self::Refused(problem.clone()),
-        }
-    }
-}
-
-/// What a store held when it was opened. What does not decode was set aside.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    pub desired: Desired,
-    /// Whether the reserved event numbers are known: a fresh store, or a sound record that no other
-    /// store can have gone on from.
-    pub numbers_known: bool,
-    pub last_statuses: Vec<(DeviceId, Status)>,
-    /// `None` when it is not known from where on the log can be followed.
-    pub coverage: Option<(u64, Vec<Run>)>,
-    pub batches: Vec<Batch>,
-    /// The first numbers of batches that were copied aside and are still to be dropped.
-    pub damaged_batches: Vec<u64>,
-    /// The numbers of the first and the last entry of the audit log.
-    pub audit: Option<(u64, u64)>,
-    pub buckets: Index,
-}
 
 pub struct Disk {
     /// The file that sled writes to, for `sync_data`.
@@ -252,121 +176,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Begins a run of the event log: its coverage and the end of its reserved numbers, in one. The
-    /// numbers are of this store from then on, also of one that was imported.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn start_run(&self, coverage: &Coverage, reserved: u64) -> Result<(), DiskError> {
-        let mut writes = TreeWrites::default();
-        writes.insert(KEY_SCHEMA, record::encode_schema(SCHEMA));
-        writes.insert(KEY_NUMBERS, record::encode_numbers(reserved));
-        writes.insert(KEY_COVERAGE, encode_coverage(coverage));
-        writes.remove(KEY_IMPORTED);
-        Ok(self.meta.apply_batch(writes)?)
-    }
-
-    /// Writes the first `count` of the gathered events as one batch, with where they leave their
-    /// devices, what the log covers after it, and the removal of old batches, in one transaction.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn write_events(
-        &self,
-        gathered: &Gathered,
-        count: usize,
-        coverage: &Coverage,
-        trimmed: &[u64],
-    ) -> Result<(), DiskError> {
-        let (events, statuses) = (
-            event_writes(gathered, count, trimmed),
-            status_writes(gathered, count),
-        );
-        let trees = (&self.events, &self.last_status, &self.meta);
-        let done = trees.transaction(|(events_tree, statuses_tree, meta)| {
-            events_tree.apply_batch(&events)?;
-            statuses_tree.apply_batch(&statuses)?;
-            meta.insert(KEY_COVERAGE, encode_coverage(coverage))?;
-            Ok::<(), ConflictableTransactionError<()>>(())
-        });
-        done.map_err(not_done)
-    }
-
-    /// Drops batches of the event log by their first numbers, and stores what it covers then.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn drop_batches(&self, firsts: &[u64], coverage: &Coverage) -> Result<(), DiskError> {
-        self.write_events(&Gathered::default(), 0, coverage, firsts)
-    }
-
-    /// The events of one batch; `None` when it is missing, or does not decode and was copied
-    /// aside: then it is to be dropped.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn batch(&self, first: u64) -> Result<Option<Vec<StatusEvent>>, DiskError> {
-        let key = record::batch_key(first);
-        let Some(value) = self.events.get(key)? else {
-            return Ok(None);
-        };
-        match record::decode_batch(&key, &value) {
-            Ok(events) => Ok(Some(events)),
-            Err(error) => {
-                self.copy_aside(&self.events, &key, &value, &error)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Writes entries of the audit log by their numbers, and drops those with the numbers of
-    /// `trimmed`.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn write_audit<'a>(
-        &self,
-        entries: impl Iterator<Item = &'a AuditEntry>,
-        trimmed: Range<u64>,
-    ) -> Result<(), DiskError> {
-        let mut writes = TreeWrites::default();
-        for entry in entries {
-            let key = &stored_record::audit_key(entry.number);
-            writes.insert(key, stored_record::encode_audit(entry));
-        }
-        let [from, to] = [trimmed.start, trimmed.end].map(stored_record::audit_key);
-        for key in self.audit.range(from..to).keys() {
-            writes.remove(key?);
-        }
-        Ok(self.audit.apply_batch(writes)?)
-    }
-
-    /// Entries of the audit log with a greater number than `after`, oldest first, at most `max`.
-    /// Those that do not decode are moved aside.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn audit(&self, after: u64, max: usize) -> Result<Vec<AuditEntry>, DiskError> {
-        let mut entries = Vec::new();
-        let Some(first) = after.checked_add(1) else {
-            return Ok(entries);
-        };
-        for entry in self.audit.range(stored_record::audit_key(first)..) {
-            if entries.len() >= max {
-                break;
-            }
-            let (key, value) = entry?;
-            match stored_record::decode_audit(&key, &value) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => {
-                    self.copy_aside(&self.audit, &key, &value, &error)?;
-                    self.audit.remove(key)?;
-                }
-            }
-        }
-        Ok(entries)
-    }
-
     /// Hands everything to the operating system: safe from the end of this process.
     ///
     /// # Errors
@@ -390,161 +199,6 @@ impl Disk {
         let reserved = stored.and_then(|bytes| record::decode_numbers(&bytes).ok());
         Ok(reserved.unwrap_or(0))
     }
-
-    fn load(&self) -> Result<Loaded, DiskError> {
-        self.meta_record(KEY_SCHEMA, record::decode_schema)?;
-        let numbers = self.meta_record(KEY_NUMBERS, record::decode_numbers)?;
-        let coverage = self.meta_record(KEY_COVERAGE, record::decode_coverage)?;
-        let fresh = self.events.is_empty() && self.devices.is_empty();
-        let imported = self.meta.contains_key(KEY_IMPORTED)?;
-        let fresh = fresh && self.quarantine.is_empty() && !imported;
-        let mut loaded = Loaded {
-            numbers_known: (numbers.is_some() && !imported) || fresh,
-            coverage,
-            ..Loaded::default()
-        };
-        loaded.desired.events_reserved = numbers.unwrap_or(0);
-        let groups = self.meta_record(KEY_GROUPS, record::decode_groups)?;
-        loaded.desired.groups = groups.unwrap_or(0);
-        let desired = &mut loaded.desired;
-        self.take(&self.devices, |key, value| {
-            let device = record::decode_device(key, value)?;
-            desired.devices.insert(device.id, device);
-            Ok(())
-        })?;
-        self.take(&self.accept_filter, |_, value| {
-            desired.accept_filter = record::decode_accept_filter(value)?;
-            Ok(())
-        })?;
-        self.take(&self.identities, |key, value| {
-            let (id, identity) = record::decode_identity(key, value)?;
-            desired.identities.insert(id, identity);
-            Ok(())
-        })?;
-        self.take_records(desired)?;
-        self.check_properties()?;
-        loaded.buckets = self.load_index()?;
-        loaded.audit = self.audit_bounds()?;
-        let last_statuses = &mut loaded.last_statuses;
-        self.take(&self.last_status, |key, value| {
-            last_statuses.push(record::decode_last_status(key, value)?);
-            Ok(())
-        })?;
-        let batches = &mut loaded.batches;
-        let damaged = self.each(&self.events, |key, value| {
-            batches.extend(coverage::batch(record::decode_batch(key, value)?.iter()));
-            Ok(())
-        })?;
-        let first = |key: &IVec| Some(u64::from_be_bytes(key.as_ref().try_into().ok()?));
-        loaded.damaged_batches = damaged.iter().filter_map(first).collect();
-        Ok(loaded)
-    }
-
-    fn take_records(&self, desired: &mut Desired) -> Result<(), DiskError> {
-        type Decode = fn(&[u8], &[u8]) -> Result<Record, record::RecordError>;
-        let kinds: [(&Tree, Decode); 4] = [
-            (&self.slaves, stored_record::decode_slaves),
-            (&self.credentials, stored_record::decode_credential),
-            (&self.approvals, stored_record::decode_approval),
-            (&self.tokens, stored_record::decode_token),
-        ];
-        for (tree, decode) in kinds {
-            self.take(tree, |key, value| {
-                let record = decode(key, value)?;
-                desired.records.insert(record.key(), record);
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn audit_bounds(&self) -> Result<Option<(u64, u64)>, DiskError> {
-        // A key that is no number would stand at either end or between; it is of no use anywhere.
-        let mut bounds = None;
-        for entry in &self.audit {
-            let (key, value) = entry?;
-            match stored_record::audit_number(&key) {
-                Some(number) => bounds = Some((bounds.map_or(number, |(first, _)| first), number)),
-                None => {
-                    let error = record::RecordError::Key(key.len(), 8);
-                    self.copy_aside(&self.audit, &key, &value, &error)?;
-                    self.audit.remove(key)?;
-                }
-            }
-        }
-        Ok(bounds)
-    }
-
-    fn meta_record<T>(
-        &self,
-        key: &[u8],
-        decode: impl Fn(&[u8]) -> Result<T, record::RecordError>,
-    ) -> Result<Option<T>, DiskError> {
-        let Some(value) = self.meta.get(key)? else {
-            return Ok(None);
-        };
-        match decode(&value) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                self.copy_aside(&self.meta, key, &value, &error)?;
-                self.meta.remove(key)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Hands over each record of a tree; those that do not decode are moved aside.
-    fn take(
-        &self,
-        tree: &Tree,
-        decode: impl FnMut(&[u8], &[u8]) -> Result<(), record::RecordError>,
-    ) -> Result<(), DiskError> {
-        for key in self.each(tree, decode)? {
-            tree.remove(key)?;
-        }
-        Ok(())
-    }
-
-    /// Hands over each record of a tree; those that do not decode are copied aside and returned.
-    fn each(
-        &self,
-        tree: &Tree,
-        mut decode: impl FnMut(&[u8], &[u8]) -> Result<(), record::RecordError>,
-    ) -> Result<Vec<IVec>, DiskError> {
-        let mut damaged = Vec::new();
-        for entry in tree {
-            let (key, value) = entry?;
-            if let Err(error) = decode(&key, &value) {
-                self.copy_aside(tree, &key, &value, &error)?;
-                damaged.push(key);
-            }
-        }
-        Ok(damaged)
-    }
-
-    fn copy_aside(
-        &self,
-        tree: &Tree,
-        key: &[u8],
-        value: &IVec,
-        error: &record::RecordError,
-    ) -> Result<(), DiskError> {
-        let name = tree.name();
-        tracing::warn!(
-            tree = %String::from_utf8_lossy(&name),
-            key = %hex::encode(key),
-            %error,
-            "a stored record does not decode and was moved to the tree `quarantine`"
-        );
-        let place = [name.as_ref(), b"/", key].concat();
-        self.quarantine.insert(place, value)?;
-        Ok(())
-    }
-}
-
-/// sled makes up an error without a number when its lock is held.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(io) if io.to_string().contains("acquire lock"))
 }
 
 /// Applies all writes, or none: sled recovers a transaction whole or not at all.
@@ -564,46 +218,4 @@ fn write(mut trees: Vec<(Tree, TreeWrites)>) -> Result<(), DiskError> {
             Ok::<(), ConflictableTransactionError<()>>(())
         });
     done.map_err(not_done)
-}
-
-fn not_done(error: TransactionError<()>) -> DiskError {
-    match error {
-        TransactionError::Storage(error) => error.into(),
-        TransactionError::Abort(()) => DiskError::Refused("the write was aborted".into()),
-    }
-}
-
-fn encode_coverage(coverage: &Coverage) -> Vec<u8> {
-    record::encode_coverage(coverage.floor(), &coverage.runs())
-}
-
-fn event_writes(gathered: &Gathered, count: usize, trimmed: &[u64]) -> TreeWrites {
-    let mut writes = TreeWrites::default();
-    if let Some(first) = gathered.iter().take(count).next() {
-        let value = record::encode_batch(gathered.iter().take(count));
-        writes.insert(&record::batch_key(first.number), value);
-    }
-    for first in trimmed {
-        writes.remove(&record::batch_key(*first));
-    }
-    writes
-}
-
-fn status_writes(gathered: &Gathered, count: usize) -> TreeWrites {
-    let mut statuses = gathered
-        .lost()
-        .map(|lost| lost.statuses.clone())
-        .unwrap_or_default();
-    for event in gathered.iter().take(count) {
-        gather::note_status(&mut statuses, event);
-    }
-    let mut writes = TreeWrites::default();
-    for (id, status) in statuses {
-        let key = &record::device_key(id);
-        match status {
-            Some(status) => writes.insert(key, record::encode_last_status(status)),
-            None => writes.remove(key),
-        }
-    }
-    writes
 }

@@ -7,8 +7,9 @@ use std::thread;
 
 use sled::{Db, Tree};
 
+use super::DiskError;
+use super::error::is_locked;
 use super::nudge::Nudge;
-use super::{DiskError, is_locked};
 use crate::store::files;
 
 /// sled's name for the file that it writes to, and locks.
