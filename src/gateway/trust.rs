@@ -171,8 +171,8 @@ impl Trust {
         self.inner.read.load().roots.as_ref().to_owned()
     }
 
-    /// Reads everything again, and takes these credentials of the configuration. Sessions whose proof was revoked are closed; what is new counts from
-    /// the next handshake on.
+    /// Reads everything again, and takes these credentials of the configuration. Sessions whose proof
+    /// was revoked are closed once what is new is in force: it counts from the next handshake on.
     ///
     /// # Errors
     /// [`StartError`]; everything stays as it was then.
@@ -194,15 +194,17 @@ impl Trust {
         });
         let (read, device_tls, grpc_tls, http_tls) =
             reading.await.map_err(|_| StartError::Thread)??;
-        // A revoked device that is closed by this and comes back before the next lines is known by
-        // the secrets to be revoked.
+        let inner = Arc::clone(&self.inner);
+        let put_in_force = move || {
+            inner.device_tls.store(Arc::new(device_tls));
+            inner.grpc_tls.store(Arc::new(grpc_tls));
+            inner.http_tls.store(Arc::new(http_tls));
+        };
+        let certificates = Arc::clone(&read.certificates);
         vault
-            .reload_files(configured, Arc::clone(&read.certificates))
+            .reload_files(configured, certificates, put_in_force)
             .await?;
         let keeps_tickets = read.trusts_as(&self.inner.read.load());
-        self.inner.device_tls.store(Arc::new(device_tls));
-        self.inner.grpc_tls.store(Arc::new(grpc_tls));
-        self.inner.http_tls.store(Arc::new(http_tls));
         callers.set_revoked(read.certificates.revoked.clone());
         self.inner.gauges.tell(read.expiry.clone());
         self.inner.read.store(Arc::new(read));

@@ -158,7 +158,9 @@ impl Vault {
             .await
     }
 
-    /// Reads the key files again, and takes these in the place of those before.
+    /// Reads the key files again, and takes these in the place of those before. `put_in_force` is
+    /// called when nothing can fail any more and nobody was told yet: who is closed because of a
+    /// change, and comes back, finds all of it.
     ///
     /// # Errors
     /// [`VaultError::KeyFile`], [`VaultError::Material`]; everything stays as it was then.
@@ -166,6 +168,7 @@ impl Vault {
         &self,
         credentials: Vec<Credential>,
         certificates: Arc<Certificates>,
+        put_in_force: impl FnOnce() + Send + 'static,
     ) -> Result<(), VaultError> {
         let inner = Arc::clone(&self.inner);
         run_to_end(async move {
@@ -175,6 +178,7 @@ impl Vault {
             let mut next = ledger.clone();
             next.replace_files(in_files(loaded, credentials, certificates));
             let ring = next.ring(clock::now().unix_ms)?;
+            put_in_force();
             inner.install(&mut ledger, next, ring);
             Ok(())
         })

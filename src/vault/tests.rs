@@ -115,7 +115,8 @@ async fn a_key_file_that_cannot_be_written_changes_nothing() {
     assert!(matches!(error, VaultError::KeyFile(_)), "{error}");
     assert_eq!(world.changes(), 0);
     assert!(vault.list().await.is_empty());
-    vault.reload_files(vec![], Arc::default()).await.unwrap();
+    let reloaded = vault.reload_files(vec![], Arc::default(), || ()).await;
+    reloaded.unwrap();
     assert!(opens(&vault, &other));
 }
 
@@ -208,8 +209,9 @@ async fn files_that_do_not_go_together_are_refused_whole() {
         ..Certificates::default()
     });
     let both = vec![configured("door"), configured("alice/1001")];
-    let error = vault.reload_files(both, Arc::clone(&certificates)).await;
-    let error = error.unwrap_err().to_string();
+    let refused = || unreachable!("nothing is put in force");
+    let error = vault.reload_files(both, Arc::clone(&certificates), refused);
+    let error = error.await.unwrap_err().to_string();
     assert!(
         error.contains("1001 has two keys or credentials"),
         "{error}"
@@ -218,10 +220,12 @@ async fn files_that_do_not_go_together_are_refused_whole() {
     assert!(matches(&vault, "1001", &secret) && !matches(&vault, "door", "configured"));
     assert!(!vault.live().current().has_certificate(id(5)));
 
-    vault
-        .reload_files(vec![configured("door")], certificates)
-        .await
-        .unwrap();
+    // It is in force before anybody hears of it.
+    let told = Arc::clone(&world.told);
+    let put_in_force = move || assert_eq!(told.lock().unwrap().len(), changes);
+    let only = vec![configured("door")];
+    let reloaded = vault.reload_files(only, certificates, put_in_force).await;
+    reloaded.unwrap();
     assert!(matches(&vault, "1001", &secret) && matches(&vault, "door", "configured"));
     assert!(vault.live().current().has_certificate(id(5)));
     assert_eq!(world.changes(), changes + 1);
