@@ -152,13 +152,6 @@ impl Prometheus {
         soon("the next scrape", later).await;
     }
 
-    /// The one value that an expression gives now.
-    pub async fn value(&self, expression: &str) -> f64 {
-        let found = self.query(expression).await;
-        assert_eq!(found.len(), 1, "{expression}: {found:?}");
-        found[0].value
-    }
-
     /// The alerts that fire.
     pub async fn firing(&self) -> Vec<String> {
         let fire = self.query("ALERTS{alertstate=\"firing\"}").await;
